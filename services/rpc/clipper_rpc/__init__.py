@@ -1,0 +1,12 @@
+"""What every gRPC process of Clipper shares. In reading order:
+
+errors             the domain errors: codes, reasons, texts
+transport          the seam: raw handlers served, raw calls made
+status             errors to statuses on the wire and back
+grpcio_transport   the seam on grpc.aio
+choose             which transport runs
+services           typed coroutines on the raw seam, for control planes
+health, reflection the standard services, on any transport
+lifecycle          signals, stopping, the event loop
+logs               JSON lines
+"""

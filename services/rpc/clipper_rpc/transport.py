@@ -1,0 +1,178 @@
+"""The seam between what a process decides and the wire that carries it (DESIGN section 8).
+
+A `Transport` serves raw handlers and makes raw calls: payloads are serialized messages, nothing is parsed in here.
+Implementations: `grpcio_transport` (pure Python, the reference) and `native_transport` (Rust, when it was built).
+
+Rules of this file
+ 1. Everything happens on one asyncio loop: handlers are called on it, and all methods must be called from it.
+ 2. A unary handler is a plain function. It takes a call and returns at once; the answer comes later, by exactly one
+    of `reply` or `fail`. Answering a call whose caller has left does nothing, and is no error.
+ 3. A caller that leaves (cancels, its deadline passes, its connection breaks) is told once, by `call.on_leave`, if that
+    is set; never after the call was answered.
+ 4. Times are `time.monotonic_ns()` integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clipper_rpc.errors import ClipperError, Code
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""Keys are lower case; values are text, or bytes where the key ends in `-bin`."""
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""The default limit of one message, each way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The outcome of a call as it travels: a code, a text for people, and a serialized google.rpc.Status."""
+
+    code: Code
+    message: str = ""
+    details: bytes = b""
+    """A serialized google.rpc.Status (`grpc-status-details-bin`); empty when there is none."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the call succeeded."""
+        return self.code == Code.OK
+
+
+OK = Status(Code.OK)
+
+
+class UnaryCall(Protocol):
+    """One call to a unary method, as a handler sees it."""
+
+    method: str
+    payload: bytes
+    metadata: Metadata
+    deadline_ns: int | None
+    """When the caller stops waiting; None when it waits for ever."""
+    on_leave: Callable[[], None] | None
+    """Set by the handler: called once if the caller leaves before the answer."""
+
+    def reply(self, payload: bytes, trailing: Metadata = ()) -> None:
+        """Answers with a serialized response."""
+
+    def fail(self, error: ClipperError | Status) -> None:
+        """Answers with an error."""
+
+
+class StreamCall(Protocol):
+    """One call to a streaming method. Its handler is a coroutine function; it ends the call by returning or raising.
+
+    A caller that leaves cancels the handler.
+    """
+
+    method: str
+    metadata: Metadata
+    deadline_ns: int | None
+
+    def requests(self) -> AsyncIterator[bytes]:
+        """The serialized requests, in order; one for a server-streaming method."""
+
+    async def send(self, payload: bytes) -> None:
+        """Sends one serialized response; waits while the caller does not take what was sent before (flow control)."""
+
+
+UnaryHandler = Callable[[UnaryCall], None]
+StreamHandler = Callable[[StreamCall], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """A unary method."""
+
+    handle: UnaryHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """A method that streams one way or both."""
+
+    handle: StreamHandler
+
+
+Methods = Mapping[str, Unary | Streaming]
+"""Full method name ("/clipper.v1.PredictService/Predict") to its handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server behaves on the wire."""
+
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    reuse_port: bool = False
+    """Whether several processes may listen on the same port; the kernel spreads connections among them."""
+
+
+class Server(Protocol):
+    """A server that listens."""
+
+    port: int
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new calls, lets running ones end for `grace_s` seconds, then cancels them and closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The outcome of a call that was made."""
+
+    status: Status
+    payload: bytes = b""
+    trailing: Metadata = field(default=())
+
+
+class OutgoingCall(Protocol):
+    """A call under way."""
+
+    def cancel(self) -> None:
+        """Tells the server that nobody waits any more. `done` is then not called."""
+
+
+class Channel(Protocol):
+    """A connection to one address, made again with backoff when it breaks."""
+
+    address: str
+
+    def call(
+        self,
+        method: str,
+        payload: bytes,
+        done: Callable[[Reply], None],
+        *,
+        deadline_ns: int | None = None,
+        metadata: Metadata = (),
+    ) -> OutgoingCall:
+        """Makes a unary call. `done` is called on the loop exactly once, unless the call is cancelled before.
+
+        A peer that cannot be reached gives UNAVAILABLE at once, not after the deadline.
+        """
+
+    def stream(self, method: str, payload: bytes, *, metadata: Metadata = ()) -> AsyncIterator[bytes]:
+        """Makes a server-streaming call and yields its responses. Raises the ClipperError of its status at its end."""
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way end as CANCELLED."""
+
+
+class Transport(Protocol):
+    """One way of carrying calls."""
+
+    name: str
+
+    async def serve(self, methods: Methods, address: str, options: ServerOptions = ServerOptions()) -> Server:
+        """Listens at `address` ("host:port", port 0 picks a free one) and returns once calls are taken.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+
+    def connect(self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> Channel:
+        """Returns a channel to `address`; connects when first needed."""
