@@ -121,7 +121,7 @@ class Process:
         self.ready = json.loads(line)
         return self
 
-    def signal(self, which: signal.Signals) -> None:
+    def send_signal(self, which: signal.Signals) -> None:
         assert self._popen is not None
         self._popen.send_signal(which)
 

@@ -1,0 +1,157 @@
+"""Predictions per second through the whole chain, beside a grpc.aio echo measured in the same run.
+
+    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio]
+
+Starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the frontend over gRPC with
+h2load from another process (10 doubles per query, no cache), and prints predictions/s, p50, p99 and CPU per
+prediction of each process. Closed loop: it shows capacity, and latency at that load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from clipper.v1 import admin_pb2, admin_pb2_grpc, predict_pb2, predict_pb2_grpc, values_pb2
+from clipper_runtime.model_dir import save_function
+from load import Load, cpu_s, grpc_load
+from processes import Process, RedisServer, module, running
+
+VECTOR = [0.5] * 10
+
+
+def feature_sum(xs):
+    """The README's model."""
+    return [str(sum(x)) for x in xs]
+
+
+@contextmanager
+def cluster(directory: Path, transport: str, workers: int) -> Iterator[dict[str, Process]]:
+    """Real processes that serve application "bench" from model "sum"."""
+    with ExitStack() as stack:
+        redis_dir = directory / "redis"
+        redis_dir.mkdir()
+        redis = RedisServer(redis_dir)
+        redis.start()
+        stack.callback(redis.kill)
+
+        def start(name: str, *arguments: str) -> Process:
+            log = directory / f"{name}.log"
+            return stack.enter_context(running(module(name, *arguments), log=log))
+
+        manager = start("clipper_manager", "--port", "0", "--redis-url", redis.url)
+        save_function(directory / "model", name="sum", version="1", input_type="doubles", func=feature_sum)
+        admin = admin_pb2_grpc.AdminServiceStub(stack.enter_context(grpc.insecure_channel(manager.address)))
+        doubles = values_pb2.INPUT_TYPE_DOUBLES
+        version = admin_pb2.ModelVersion(model="sum", version="1", input_type=doubles)
+        admin.CreateModelVersion(admin_pb2.CreateModelVersionRequest(model_version=version, activate=True))
+        application = admin_pb2.Application(
+            name="bench",
+            input_type=doubles,
+            default_output=values_pb2.Output(string="-1"),
+            latency_objective=Duration(seconds=5),
+        )
+        admin.CreateApplication(admin_pb2.CreateApplicationRequest(application=application))
+        admin.LinkModel(admin_pb2.LinkModelRequest(application="bench", model="sum"))
+        frontend = start(
+            "clipper_frontend",
+            "--port",
+            "0",
+            "--manager",
+            manager.address,
+            "--transport",
+            transport,
+            "--workers",
+            str(workers),
+        )
+        runtime = start(
+            "clipper_runtime",
+            "--model-dir",
+            str(directory / "model"),
+            "--manager",
+            manager.address,
+            "--transport",
+            transport,
+        )
+        yield {"frontend": frontend, "runtime": runtime, "manager": manager}
+
+
+def answered(address: str, request: predict_pb2.PredictRequest) -> None:
+    """Returns once the model answers; fails if it answers anything but the sum."""
+    with grpc.insecure_channel(address) as channel:
+        predict = predict_pb2_grpc.PredictServiceStub(channel).Predict
+        for _ in range(1000):
+            reply = predict(request, timeout=20)
+            if not reply.default:
+                assert float(reply.output.string) == sum(VECTOR), reply
+                return
+    raise RuntimeError(f"only defaults: {reply.default_explanation}")
+
+
+def row(table: Table, name: str, load: Load, echo: Load, cpu: dict[str, float]) -> None:
+    """Adds one measurement."""
+    costs = "  ".join(f"{who} {1e6 * used / load.answers:.0f}" for who, used in cpu.items())
+    table.add_row(
+        name, f"{load.per_s:,.0f}", f"{load.per_s / echo.per_s:.2f}", f"{load.p50_ms:.1f}", f"{load.p99_ms:.1f}", costs
+    )
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=8, help="length of one measurement")
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[4, 32, 128, 512])
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--transport", nargs="+", default=["grpcio"], choices=["grpcio", "native"])
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+
+    request = predict_pb2.PredictRequest(application="bench")
+    request.input.doubles.values.extend(VECTOR)
+    message = request.SerializeToString()
+    table = Table(title="one runtime, sum of 10 doubles, no cache")
+    for heading in ("what", "per second", "of echo", "p50 ms", "p99 ms", "CPU µs per answer"):
+        table.add_column(heading, justify="left" if heading in ("what", "CPU µs per answer") else "right")
+
+    def measure(address: str, method: str, in_flight: int, who: dict[str, Process]) -> tuple[Load, dict[str, float]]:
+        before = {name: cpu_s(process.pid) for name, process in who.items()}
+        load = grpc_load(
+            address, method, message, connections=options.connections, in_flight=in_flight, seconds=options.seconds
+        )
+        # The warm-up second is in the CPU time but not in the answers.
+        share = options.seconds / (options.seconds + 1)
+        return load, {name: (cpu_s(process.pid) - before[name]) * share for name, process in who.items()}
+
+    echoes: dict[int, Load] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        echo_command = [sys.executable, str(Path(__file__).parent / "echo_server.py")]
+        with running(echo_command, log=Path(scratch, "echo.log")) as echo:
+            for in_flight in options.in_flight:
+                load, cpu = measure(echo.address, "/bench.Echo/Echo", in_flight, {"echo": echo})
+                echoes[in_flight] = load
+                row(table, f"grpc.aio echo, {in_flight} in flight", load, load, cpu)
+        for transport in options.transport:
+            directory = Path(scratch, transport)
+            directory.mkdir()
+            with cluster(directory, transport, options.workers) as who:
+                answered(who["frontend"].address, request)
+                for in_flight in options.in_flight:
+                    load, cpu = measure(who["frontend"].address, "/clipper.v1.PredictService/Predict", in_flight, who)
+                    row(table, f"Predict on {transport}, {in_flight} in flight", load, echoes[in_flight], cpu)
+                answered(who["frontend"].address, request)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
