@@ -1,4 +1,6 @@
-"""What every gRPC process of Clipper shares. In reading order:
+"""What every gRPC process of Clipper shares.
+
+In reading order:
 
 errors             the domain errors: codes, reasons, texts
 transport          the seam: raw handlers served, raw calls made

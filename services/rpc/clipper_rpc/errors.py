@@ -7,7 +7,7 @@ in here.
     ClipperError
     ├── INVALID_ARGUMENT     InvalidField, InputTypeMismatch, TooManyInputs
     ├── NOT_FOUND            ApplicationNotFound, ModelNotFound, VersionNotFound, ReplicaNotFound, LinkNotFound,
-    │                        QueryNotFound, LeaseEnded
+    │                        QueryNotFound, LeaseEnded, UnknownService
     ├── ALREADY_EXISTS       ApplicationExists, VersionExists, LinkExists
     ├── FAILED_PRECONDITION  LinkTypeMismatch, TooManyLinks, VersionInUse, ReplicaUnhealthy
     ├── ABORTED              StaleRevision
@@ -84,9 +84,10 @@ def _rebuild(cls: type[ClipperError], fields: dict[str, str]) -> ClipperError:
 
 
 def all_errors(base: type[ClipperError] = ClipperError) -> Iterator[type[ClipperError]]:
-    """Every error class below `base`, depth first."""
+    """Every error class below `base` that has a reason of its own, depth first."""
     for cls in base.__subclasses__():
-        yield cls
+        if "reason" in cls.__dict__:
+            yield cls
         yield from all_errors(cls)
 
 
@@ -158,6 +159,13 @@ class LeaseEnded(ClipperError):
 
     code, reason = Code.NOT_FOUND, "LEASE_ENDED"
     template = "The lease has ended; register again."
+
+
+class UnknownService(ClipperError):
+    """Health was asked of a service that the process does not serve."""
+
+    code, reason = Code.NOT_FOUND, "UNKNOWN_SERVICE"
+    template = 'This process serves no "{service}".'
 
 
 class ApplicationExists(ClipperError):

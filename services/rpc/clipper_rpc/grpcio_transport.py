@@ -16,20 +16,27 @@ import grpc.aio
 from clipper_rpc.errors import Cancelled, ClipperError, Code
 from clipper_rpc.status import for_caller, from_status, to_status
 from clipper_rpc.transport import (
+    DEFAULT_OPTIONS,
     MAX_MESSAGE_BYTES,
     OK,
     Metadata,
     Methods,
+    OutgoingCall,
     Reply,
     ServerOptions,
     Status,
+    StreamHandler,
     Streaming,
     Unary,
+    UnaryHandler,
 )
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_UNREACHABLE = Status(Code.UNAVAILABLE, "connection closed")
+_FOR_EVER_S = 10 * 365 * 86400
+
+_Answer = tuple[Status, bytes, Metadata]
+_NO_ANSWER: _Answer = (Status(Code.CANCELLED), b"", ())
 
 
 class GrpcioTransport:
@@ -37,7 +44,7 @@ class GrpcioTransport:
 
     name = "grpcio"
 
-    async def serve(self, methods: Methods, address: str, options: ServerOptions = ServerOptions()) -> GrpcioServer:
+    async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> GrpcioServer:
         """See Transport.serve."""
         server = grpc.aio.server(
             options=[
@@ -85,35 +92,35 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
 def _method_handler(name: str, method: Unary | Streaming) -> Any:
     if isinstance(method, Unary):
-        handle = method.handle
+        return grpc.unary_unary_rpc_method_handler(_unary(name, method.handle))
+    return grpc.stream_stream_rpc_method_handler(_stream(name, method.handle))
 
-        async def unary(payload: bytes, context: Any) -> bytes:
-            call = _UnaryCall(name, payload, context, asyncio.get_running_loop().create_future())
-            try:
-                handle(call)
-                status, reply, trailing = await call.outcome
-            except asyncio.CancelledError:
-                call.leave()
-                raise
-            except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
-                status, reply, trailing = to_status(for_caller(error, process="server")), b"", ()
-            _finish(context, status, trailing)
-            return reply
 
-        return grpc.unary_unary_rpc_method_handler(unary)
-
-    serve_stream = method.handle
-
-    async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
-        call = _StreamCall(name, requests, context)
+def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def unary(payload: bytes, context: Any) -> bytes:
+        call = _UnaryCall(name, payload, context)
         try:
-            await serve_stream(call)
-        except asyncio.CancelledError:
+            handle(call)
+            status, reply, trailing = call.answer or await call.answered()
+        except asyncio.CancelledError:  # the caller has left
+            call.leave()
             raise
+        except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
+            status, reply, trailing = to_status(for_caller(error, process="server")), b"", ()
+        _finish(context, status, trailing)
+        return reply
+
+    return unary
+
+
+def _stream(name: str, handle: StreamHandler) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+    async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
+        try:
+            await handle(_StreamCall(name, requests, context))
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
             _finish(context, to_status(for_caller(error, process="server")), ())
 
-    return grpc.stream_stream_rpc_method_handler(stream)
+    return stream
 
 
 def _finish(context: Any, status: Status, trailing: Metadata) -> None:
@@ -129,19 +136,22 @@ def _finish(context: Any, status: Status, trailing: Metadata) -> None:
 def _deadline_ns(context: Any) -> int | None:
     remaining_s: float | None = context.time_remaining()
     # grpc.aio reports a far future for calls without a deadline
-    if remaining_s is None or remaining_s > 10 * 365 * 86400:
+    if remaining_s is None or remaining_s > _FOR_EVER_S:
         return None
     return time.monotonic_ns() + int(remaining_s * 1e9)
 
 
 class _UnaryCall:
-    __slots__ = ("_context", "method", "on_leave", "outcome", "payload")
+    """A UnaryCall. Metadata and deadline are fetched only when asked for: each costs microseconds."""
 
-    def __init__(self, method: str, payload: bytes, context: Any, outcome: asyncio.Future[Any]) -> None:
+    __slots__ = ("_context", "_waiter", "answer", "method", "on_leave", "payload")
+
+    def __init__(self, method: str, payload: bytes, context: Any) -> None:
         self.method = method
         self.payload = payload
-        self.on_leave: Callable[[], None] | None = None
-        self.outcome = outcome
+        self.on_leave: Callable[[], object] | None = None
+        self.answer: _Answer | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._context = context
 
     @property
@@ -153,17 +163,30 @@ class _UnaryCall:
         return _deadline_ns(self._context)
 
     def reply(self, payload: bytes, trailing: Metadata = ()) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result((OK, payload, trailing))
+        self._answer((OK, payload, trailing))
 
     def fail(self, error: ClipperError | Status) -> None:
-        if not self.outcome.done():
-            status = error if isinstance(error, Status) else to_status(error)
-            self.outcome.set_result((status, b"", ()))
+        self._answer((error if isinstance(error, Status) else to_status(error), b"", ()))
+
+    def _answer(self, answer: _Answer) -> None:
+        if self.answer is None:
+            self.answer = answer
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
+    async def answered(self) -> _Answer:
+        """Waits for the answer of a handler that did not give it at once."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+        assert self.answer is not None
+        return self.answer
 
     def leave(self) -> None:
-        if self.on_leave is not None:
-            self.on_leave()
+        """Tells the handler that nobody waits any more, unless it has answered."""
+        if self.answer is None:
+            self.answer = _NO_ANSWER
+            if self.on_leave is not None:
+                self.on_leave()
 
 
 class _StreamCall:
@@ -195,6 +218,7 @@ class GrpcioChannel:
 
     def __init__(self, address: str, max_message_bytes: int) -> None:
         self.address = address
+        self._closed = False
         self._channel = grpc.aio.insecure_channel(
             address,
             options=[
@@ -203,14 +227,15 @@ class GrpcioChannel:
                 # Channels in one process share connections by default; each of ours has its own fate.
                 ("grpc.use_local_subchannel_pool", 1),
                 ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
+                ("grpc.min_reconnect_backoff_ms", 500),  # also how long connecting may take
                 ("grpc.max_reconnect_backoff_ms", 2000),
                 ("grpc.keepalive_time_ms", 10_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
                 ("grpc.enable_retries", 0),
+                ("grpc.enable_http_proxy", 0),  # peers are inside the cluster
             ],
         )
-        self._methods: dict[str, Any] = {}
+        self._unary: dict[str, Any] = {}
 
     def call(
         self,
@@ -220,62 +245,93 @@ class GrpcioChannel:
         *,
         deadline_ns: int | None = None,
         metadata: Metadata = (),
-    ) -> _OutgoingCall:
+    ) -> OutgoingCall:
         """See Channel.call."""
-        stub = self._methods.get(method)
+        if self._closed:
+            return _RefusedCall(done)
+        stub = self._unary.get(method)
         if stub is None:
-            stub = self._methods[method] = self._channel.unary_unary(method)
-        timeout_s = None if deadline_ns is None else max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
-        rpc = stub(payload, timeout=timeout_s, metadata=metadata or None)
-        return _OutgoingCall(rpc, done)
+            stub = self._unary[method] = self._channel.unary_unary(method)
+        return _OutgoingCall(stub(payload, timeout=_timeout_s(deadline_ns), metadata=metadata or None), done)
 
-    async def stream(self, method: str, payload: bytes, *, metadata: Metadata = ()) -> AsyncIterator[bytes]:
+    async def stream(
+        self, method: str, payload: bytes, *, deadline_ns: int | None = None, metadata: Metadata = ()
+    ) -> AsyncIterator[bytes]:
         """See Channel.stream."""
-        rpc = self._channel.unary_stream(method)(payload, metadata=metadata or None)
+        if self._closed:
+            raise Cancelled
+        stub = self._channel.unary_stream(method)
+        rpc = stub(payload, timeout=_timeout_s(deadline_ns), metadata=metadata or None)
         try:
             async for response in rpc:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_status(_status(error)) from None
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
+            raise Cancelled from None  # the channel was closed
         finally:
             rpc.cancel()
 
     async def close(self) -> None:
         """See Channel.close."""
+        self._closed = True
         await self._channel.close()
 
 
+def _timeout_s(deadline_ns: int | None) -> float | None:
+    return None if deadline_ns is None else max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class _RefusedCall:
+    """A call on a closed channel."""
+
+    def __init__(self, done: Callable[[Reply], None]) -> None:
+        self._handle = asyncio.get_running_loop().call_soon(done, Reply(to_status(Cancelled())))
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
 class _OutgoingCall:
-    __slots__ = ("_done", "_task")
+    """A call that was made. A task of our own awaits it: grpc.aio's callbacks come before the response is there."""
+
+    __slots__ = ("_done", "_rpc", "_task")
 
     def __init__(self, rpc: Any, done: Callable[[Reply], None]) -> None:
         self._done: Callable[[Reply], None] | None = done
-        self._task = asyncio.ensure_future(_outcome(rpc))
+        self._rpc = rpc
+        self._task = asyncio.get_running_loop().create_task(_outcome(rpc))
         self._task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
         self._done = None
-        self._task.cancel()
+        self._rpc.cancel()
 
-    def _ended(self, task: asyncio.Future[Reply]) -> None:
+    def _ended(self, task: asyncio.Task[Reply]) -> None:
         done, self._done = self._done, None
-        if task.cancelled():
-            reply = Reply(to_status(Cancelled()))
-        else:
-            reply = task.result()
-        if done is not None:
-            done(reply)
+        if done is None:
+            return
+        done(Reply(to_status(Cancelled())) if task.cancelled() else task.result())
 
 
 async def _outcome(rpc: Any) -> Reply:
     try:
         payload = await rpc
     except grpc.aio.AioRpcError as error:
-        return Reply(_status(error), trailing=tuple(error.trailing_metadata() or ()))
-    except grpc.aio.UsageError:  # the channel was closed
-        return Reply(_UNREACHABLE)
+        return Reply(_status(error), trailing=_without_details(error.trailing_metadata()))
     trailing = await rpc.trailing_metadata()
     return Reply(OK, payload, tuple(trailing) if trailing else ())
+
+
+def _without_details(trailing: Metadata | None) -> Metadata:
+    return tuple((key, value) for key, value in trailing or () if key != _DETAILS_KEY)
 
 
 def _status(error: grpc.aio.AioRpcError) -> Status:

@@ -11,20 +11,13 @@ from collections.abc import AsyncIterator
 
 from grpc_health.v1 import health_pb2
 
-from clipper_rpc.errors import ClipperError, Code
+from clipper_rpc.errors import UnknownService
 from clipper_rpc.services import typed_methods
 from clipper_rpc.transport import Streaming, Unary
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-
-
-class UnknownService(ClipperError):
-    """Health was asked of a service that this process does not serve."""
-
-    code, reason = Code.NOT_FOUND, "UNKNOWN_SERVICE"
-    template = 'This process serves no "{service}".'
 
 
 class Health:

@@ -1,4 +1,4 @@
-"""How a process starts and stops: signals become an event, readiness flips first, the signal is raised again at the end.
+"""How a process starts and stops: signals become an event, and after a clean stop the signal is raised again.
 
 Source of the signal handling: uvicorn's capture_signals.
 """

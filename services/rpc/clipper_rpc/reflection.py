@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
@@ -36,7 +36,7 @@ def reflection_methods(services: Iterable[str]) -> dict[str, Streaming]:
 
 def _answer(request: pb.ServerReflectionRequest, services: list[str]) -> pb.ServerReflectionResponse:
     response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
-    pool = default_pool()
+    pool = descriptor_pool.Default()
     try:
         match request.WhichOneof("message_request"):
             case "list_services":
@@ -48,7 +48,7 @@ def _answer(request: pb.ServerReflectionRequest, services: list[str]) -> pb.Serv
             case "file_containing_extension":
                 wanted = request.file_containing_extension
                 message = pool.FindMessageTypeByName(wanted.containing_type)
-                _add_file(response, pool.FindExtensionByNumber(message, wanted.extension_number).file)
+                _add_file(response, pool.FindExtensionByNumber(message, wanted.extension_number).file)  # type: ignore[attr-defined]  # the stubs lack it
             case "all_extension_numbers_of_type":
                 message = pool.FindMessageTypeByName(request.all_extension_numbers_of_type)
                 numbers = sorted(extension.number for extension in pool.FindAllExtensions(message))

@@ -13,8 +13,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from clipper_rpc.errors import InvalidField
-from clipper_rpc.status import for_caller, from_status
+from clipper_rpc.errors import Code, InvalidField
+from clipper_rpc.status import RemoteError, for_caller, from_status
 from clipper_rpc.transport import Channel, Metadata, Reply, StreamCall, Streaming, Unary, UnaryCall
 
 M = TypeVar("M", bound=Message)
@@ -63,7 +63,7 @@ def _unary(
         task = asyncio.get_running_loop().create_task(run())
         running.add(task)
         task.add_done_callback(running.discard)
-        call.on_leave = task.cancel  # type: ignore[assignment]  # its result is of no use
+        call.on_leave = task.cancel
 
     return handle
 
@@ -76,6 +76,7 @@ def _streaming(
             async for response in implemented(_parsed(request_class, payload)):
                 await call.send(response.SerializeToString())
             return
+        raise InvalidField(field="request", problem="none was sent; the method takes one")
 
     return handle
 
@@ -95,7 +96,12 @@ class TypedClient:
         self._methods = {method.name: method for method in service.methods}
 
     async def call(
-        self, name: str, request: Message, response_class: type[M], *, deadline_ns: int | None = None,
+        self,
+        name: str,
+        request: Message,
+        response_class: type[M],
+        *,
+        deadline_ns: int | None = None,
         metadata: Metadata = (),
     ) -> M:
         """Calls a unary method.
@@ -110,7 +116,10 @@ class TypedClient:
                 future.set_result(reply)
 
         call = self._channel.call(
-            method_name(self._methods[name]), request.SerializeToString(), done, deadline_ns=deadline_ns,
+            method_name(self._methods[name]),
+            request.SerializeToString(),
+            done,
+            deadline_ns=deadline_ns,
             metadata=metadata,
         )
         try:
@@ -120,13 +129,31 @@ class TypedClient:
             raise
         if not reply.status.is_ok:
             raise from_status(reply.status)
-        return response_class.FromString(reply.payload)
+        return _response(response_class, reply.payload)
 
-    async def stream(self, name: str, request: Message, response_class: type[M]) -> AsyncIterator[M]:
+    async def stream(
+        self,
+        name: str,
+        request: Message,
+        response_class: type[M],
+        *,
+        deadline_ns: int | None = None,
+        metadata: Metadata = (),
+    ) -> AsyncIterator[M]:
         """Calls a server-streaming method and yields its responses. Raises as `call` does, at its end."""
         payload = request.SerializeToString()
-        async for response in self._channel.stream(method_name(self._methods[name]), payload):
-            yield response_class.FromString(response)
+        async for response in self._channel.stream(
+            method_name(self._methods[name]), payload, deadline_ns=deadline_ns, metadata=metadata
+        ):
+            yield _response(response_class, response)
+
+
+def _response(response_class: type[M], payload: bytes) -> M:
+    try:
+        return response_class.FromString(payload)
+    except DecodeError:
+        name = response_class.DESCRIPTOR.full_name
+        raise RemoteError(code=Code.INTERNAL, problem=f"The response is not a {name}.") from None
 
 
 def _snake(name: str) -> str:

@@ -21,6 +21,10 @@ _log = logging.getLogger(__name__)
 
 _BY_REASON: dict[str, type[ClipperError]] = {cls.reason: cls for cls in all_errors()}
 
+_MAX_TEXT_BYTES = 1024
+"""How much of a text travels. HTTP/2 peers refuse trailers above 8 KiB, and an error carries its texts up to three
+times: in grpc-message (percent-encoded), in the Status and in the fields of its ErrorInfo."""
+
 
 class RemoteError(ClipperError):
     """A status from a server whose reason this client does not know (e.g. a newer server, or a proxy in between)."""
@@ -35,8 +39,9 @@ class RemoteError(ClipperError):
 
 def to_rpc_status(error: ClipperError) -> status_pb2.Status:
     """The google.rpc.Status that stands for an error."""
-    rpc = status_pb2.Status(code=int(error.code), message=error.message)
-    rpc.details.append(_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.fields)))
+    rpc = status_pb2.Status(code=int(error.code), message=_clipped(error.message))
+    fields = {name: _clipped(value) for name, value in error.fields.items()}
+    rpc.details.append(_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=fields)))
     if error.retry_after_s is not None:
         delay = Duration(nanos=round(error.retry_after_s * 1e9) % 10**9, seconds=int(error.retry_after_s))
         rpc.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
@@ -45,7 +50,7 @@ def to_rpc_status(error: ClipperError) -> status_pb2.Status:
 
 def to_status(error: ClipperError) -> Status:
     """The status that stands for an error on the wire."""
-    return Status(error.code, error.message, to_rpc_status(error).SerializeToString())
+    return Status(error.code, _clipped(error.message), to_rpc_status(error).SerializeToString())
 
 
 def from_status(status: Status) -> ClipperError:
@@ -70,11 +75,20 @@ def from_status(status: Status) -> ClipperError:
 
 
 def for_caller(error: BaseException, *, process: str) -> ClipperError:
-    """What a caller may know of `error`: domain errors as they are, anything else as INTERNAL, with its trace logged."""
+    """What a caller may know of `error`: domain errors as they are, else INTERNAL, with the trace in the log."""
     if isinstance(error, ClipperError):
         return error
     _log.error("handler_failed", exc_info=error)
     return InternalError(process=process)
+
+
+def _clipped(text: str) -> str:
+    if len(text) * 4 <= _MAX_TEXT_BYTES:
+        return text
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= _MAX_TEXT_BYTES:
+        return text
+    return encoded[: _MAX_TEXT_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> Any:

@@ -48,13 +48,24 @@ OK = Status(Code.OK)
 class UnaryCall(Protocol):
     """One call to a unary method, as a handler sees it."""
 
-    method: str
-    payload: bytes
-    metadata: Metadata
-    deadline_ns: int | None
-    """When the caller stops waiting; None when it waits for ever."""
-    on_leave: Callable[[], None] | None
+    on_leave: Callable[[], object] | None
     """Set by the handler: called once if the caller leaves before the answer."""
+
+    @property
+    def method(self) -> str:
+        """The full name, "/package.Service/Method"."""
+
+    @property
+    def payload(self) -> bytes:
+        """The serialized request."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent along. Not free: ask only where it is needed."""
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the caller stops waiting; None when it waits for ever."""
 
     def reply(self, payload: bytes, trailing: Metadata = ()) -> None:
         """Answers with a serialized response."""
@@ -69,14 +80,22 @@ class StreamCall(Protocol):
     A caller that leaves cancels the handler.
     """
 
-    method: str
-    metadata: Metadata
-    deadline_ns: int | None
+    @property
+    def method(self) -> str:
+        """The full name, "/package.Service/Method"."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent along."""
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the caller stops waiting; None when it waits for ever."""
 
     def requests(self) -> AsyncIterator[bytes]:
         """The serialized requests, in order; one for a server-streaming method."""
 
-    async def send(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> Awaitable[None]:
         """Sends one serialized response; waits while the caller does not take what was sent before (flow control)."""
 
 
@@ -111,10 +130,15 @@ class ServerOptions:
     """Whether several processes may listen on the same port; the kernel spreads connections among them."""
 
 
+DEFAULT_OPTIONS = ServerOptions()
+
+
 class Server(Protocol):
     """A server that listens."""
 
-    port: int
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 for a unix socket."""
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new calls, lets running ones end for `grace_s` seconds, then cancels them and closes."""
@@ -139,7 +163,9 @@ class OutgoingCall(Protocol):
 class Channel(Protocol):
     """A connection to one address, made again with backoff when it breaks."""
 
-    address: str
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
 
     def call(
         self,
@@ -150,12 +176,17 @@ class Channel(Protocol):
         deadline_ns: int | None = None,
         metadata: Metadata = (),
     ) -> OutgoingCall:
-        """Makes a unary call. `done` is called on the loop exactly once, unless the call is cancelled before.
+        """Makes a unary call.
+
+        `done` is called on the loop exactly once, never from within this method, and not at all once the call was
+        cancelled.
 
         A peer that cannot be reached gives UNAVAILABLE at once, not after the deadline.
         """
 
-    def stream(self, method: str, payload: bytes, *, metadata: Metadata = ()) -> AsyncIterator[bytes]:
+    def stream(
+        self, method: str, payload: bytes, *, deadline_ns: int | None = None, metadata: Metadata = ()
+    ) -> AsyncIterator[bytes]:
         """Makes a server-streaming call and yields its responses. Raises the ClipperError of its status at its end."""
 
     async def close(self) -> None:
@@ -165,9 +196,11 @@ class Channel(Protocol):
 class Transport(Protocol):
     """One way of carrying calls."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As `choose.transport` takes it."""
 
-    async def serve(self, methods: Methods, address: str, options: ServerOptions = ServerOptions()) -> Server:
+    async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> Server:
         """Listens at `address` ("host:port", port 0 picks a free one) and returns once calls are taken.
 
         Raises:
