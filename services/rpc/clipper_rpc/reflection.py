@@ -44,7 +44,7 @@ def _answer(request: pb.ServerReflectionRequest, services: list[str]) -> pb.Serv
             case "file_by_filename":
                 _add_file(response, pool.FindFileByName(request.file_by_filename))
             case "file_containing_symbol":
-                _add_file(response, pool.FindFileContainingSymbol(request.file_containing_symbol))
+                _add_file(response, _file_containing(pool, request.file_containing_symbol))
             case "file_containing_extension":
                 wanted = request.file_containing_extension
                 message = pool.FindMessageTypeByName(wanted.containing_type)
@@ -61,6 +61,18 @@ def _answer(request: pb.ServerReflectionRequest, services: list[str]) -> pb.Serv
         response.error_response.error_code = Code.NOT_FOUND
         response.error_response.error_message = str(error)
     return response
+
+
+def _file_containing(pool: descriptor_pool.DescriptorPool, symbol: str) -> FileDescriptor:
+    """The file that declares a symbol; the pool itself does not know methods."""
+    try:
+        return pool.FindFileContainingSymbol(symbol)
+    except KeyError:
+        service_name, _, method = symbol.rpartition(".")
+        service = pool.FindServiceByName(service_name)
+        if method not in service.methods_by_name:
+            raise
+        return service.file
 
 
 def _add_file(response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
