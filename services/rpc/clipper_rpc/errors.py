@@ -9,9 +9,10 @@ in here.
     ├── NOT_FOUND            ApplicationNotFound, ModelNotFound, VersionNotFound, ReplicaNotFound, LinkNotFound,
     │                        QueryNotFound, LeaseEnded, UnknownService
     ├── ALREADY_EXISTS       ApplicationExists, VersionExists, LinkExists
-    ├── FAILED_PRECONDITION  LinkTypeMismatch, TooManyLinks, VersionInUse, ReplicaUnhealthy
+    ├── FAILED_PRECONDITION  LinkTypeMismatch, TooManyLinks, VersionInUse, ReplicaUnhealthy, ReplicaTypeMismatch
     ├── ABORTED              StaleRevision
-    ├── UNAVAILABLE          NoModel, NoReplica, ReplicaLost, StoreUnavailable, ModelNotReady, Stopping
+    ├── UNAVAILABLE          NoModel, NoReplica, ReplicaLost, StoreUnavailable, StoreInterrupted, ModelNotReady,
+    │                        Stopping
     ├── RESOURCE_EXHAUSTED   Overloaded, MessageTooLarge
     ├── DEADLINE_EXCEEDED    Late
     ├── INTERNAL             ModelError, InternalError
@@ -226,6 +227,13 @@ class ReplicaUnhealthy(ClipperError):
     template = "The replica at {address} does not answer health as SERVING: {problem}"
 
 
+class ReplicaTypeMismatch(ClipperError):
+    """A replica that wants to register takes other inputs than its version is registered with."""
+
+    code, reason = Code.FAILED_PRECONDITION, "REPLICA_TYPE_MISMATCH"
+    template = "The replica takes inputs of type {got}; model {model}:{version} is registered with {expected}."
+
+
 class StaleRevision(ClipperError):
     """What was to be changed has changed meanwhile."""
 
@@ -261,6 +269,17 @@ class StoreUnavailable(ClipperError):
 
     code, reason = Code.UNAVAILABLE, "STORE_UNAVAILABLE"
     template = "The configuration store cannot be reached ({problem}); nothing was changed."
+    retry_after_s = 1.0
+
+
+class StoreInterrupted(ClipperError):
+    """The connection to Redis broke while a change was being stored: nobody can tell whether it was."""
+
+    code, reason = Code.UNAVAILABLE, "STORE_INTERRUPTED"
+    template = (
+        "The connection to the configuration store broke while the change was being stored ({problem}). "
+        "It may have been made: look before you try again."
+    )
     retry_after_s = 1.0
 
 
