@@ -1,0 +1,206 @@
+"""ModelService on the raw transport: calls become jobs of the worker, in order; what they return becomes replies.
+
+Decoding, predicting and encoding all happen in the worker's thread: the loop only hands bytes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from clipper.model.v1 import model_service_pb2
+from clipper_rpc.errors import ClipperError, Code, InternalError, InvalidField, ModelNotReady, Overloaded, Stopping
+from clipper_rpc.services import method_name
+from clipper_rpc.transport import Methods, Status, Unary, UnaryCall
+from clipper_runtime.codec import Batch, decoder
+from clipper_runtime.convert import response
+from clipper_runtime.manifest import InputType
+from clipper_runtime.model import Model
+from clipper_runtime.predict import Outcomes, predict_each
+from clipper_runtime.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+SERVICE = "clipper.model.v1.ModelService"
+_DESCRIPTOR = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+_EXPIRED = Status(Code.DEADLINE_EXCEEDED, "The deadline passed before the model could start on the batch.")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What this runtime serves."""
+
+    name: str
+    version: str
+    input_type: InputType
+    runtime: str
+
+
+class ModelService:
+    """Serves one model, as soon as `load` has brought it."""
+
+    def __init__(self, info: ModelInfo, worker: Worker, *, max_waiting: int, isolate: bool = True) -> None:
+        """Makes the service.
+
+        Args:
+            info: what it serves.
+            worker: computes; started by the caller.
+            max_waiting: how many calls may wait for the model; more are refused.
+            isolate: whether a failing batch is asked again in parts, to find the inputs at fault.
+        """
+        self._info = info
+        self._worker = worker
+        self._max_waiting = max_waiting
+        self._isolate = isolate
+        self._decode = decoder(info.input_type)
+        self._model: Model | None = None
+        self._is_stopping = False
+
+    def methods(self) -> Methods:
+        """The raw methods of clipper.model.v1.ModelService."""
+        handlers = {"GetModelInfo": self.get_model_info, "Predict": self.predict}
+        return {method_name(method): Unary(handlers[method.name]) for method in _DESCRIPTOR.methods}
+
+    async def load(self, load: Callable[[], Model]) -> None:
+        """Loads the model in the thread that will ask it. Raises what `load` raises."""
+        loaded: asyncio.Future[Model] = asyncio.get_running_loop().create_future()
+        self._worker.submit(_Load(load, loaded))
+        self._model = await loaded
+
+    def stop(self) -> None:
+        """Refuses calls from now on; those that were taken are still answered."""
+        self._is_stopping = True
+
+    def get_model_info(self, call: UnaryCall) -> None:
+        """Answers GetModelInfo."""
+        if self._model is None:
+            call.fail(self._not_ready())
+            return
+        info = model_service_pb2.GetModelInfoResponse(
+            model=self._info.name,
+            version=self._info.version,
+            input_type=self._info.input_type.number,  # type: ignore[arg-type]  # an enum's number
+            runtime=self._info.runtime,
+            max_batch_rows=int(getattr(self._model, "max_batch_rows", 0) or 0),
+        )
+        call.reply(info.SerializeToString())
+
+    def predict(self, call: UnaryCall) -> None:
+        """Answers Predict, when its turn comes."""
+        if self._model is None:
+            call.fail(self._not_ready())
+        elif self._is_stopping:
+            call.fail(Stopping(process="runtime"))
+        elif self._worker.waiting >= self._max_waiting:
+            call.fail(self._overloaded())
+        else:
+            job = _Predict(self, call)
+            call.on_leave = job.leave
+            self._worker.submit(job)
+
+    def compute(self, request: bytes, is_wanted: Callable[[], bool]) -> bytes:
+        """Answers one serialized request; called in a worker thread.
+
+        Raises:
+            InvalidField: the request as a whole cannot be understood.
+        """
+        try:
+            batch = self._decode(request)
+        except DecodeError:
+            problem = f"not a {model_service_pb2.PredictRequest.DESCRIPTOR.full_name}"
+            raise InvalidField(field="request", problem=problem) from None
+        if not batch.rows and not batch.failures:
+            raise InvalidField(field="inputs", problem="a batch has at least one")
+        assert self._model is not None
+        start_ns = time.perf_counter_ns()
+        outcomes: Outcomes = []
+        if batch.rows:
+            outcomes = predict_each(self._model.predict, batch, is_wanted=is_wanted, isolate=self._isolate)
+        model_us = (time.perf_counter_ns() - start_ns) // 1000
+        return response(_merged(batch, outcomes) if batch.failures else outcomes, model_us)
+
+    def _not_ready(self) -> ClipperError:
+        return ModelNotReady(model=self._info.name, version=self._info.version)
+
+    def _overloaded(self) -> ClipperError:
+        return Overloaded(model=self._info.name, version=self._info.version, queued=str(self._worker.waiting))
+
+
+def _merged(batch: Batch, outcomes: Outcomes) -> Outcomes:
+    """The outcomes with the failures of malformed inputs at their places."""
+    rest = iter(outcomes)
+    return [batch.failures.get(at) or next(rest) for at in range(batch.rows + len(batch.failures))]
+
+
+class _Predict:
+    """One call to Predict on its way through the worker."""
+
+    __slots__ = ("_answer", "_call", "_deadline_ns", "_has_left", "_service")
+
+    def __init__(self, service: ModelService, call: UnaryCall) -> None:
+        self._service = service
+        self._call: UnaryCall | None = call
+        self._deadline_ns = call.deadline_ns
+        self._answer: bytes | ClipperError | Status = _EXPIRED
+        self._has_left = False
+
+    def leave(self) -> None:
+        """The caller has left: a call that has not been started never is, and is forgotten at once."""
+        self._has_left = True
+        self._call = None
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return not self._has_left and (self._deadline_ns is None or time.monotonic_ns() < self._deadline_ns)
+
+    def run(self) -> None:
+        """Computes the answer, if it is still wanted."""
+        call = self._call
+        if call is None or not self.is_wanted():
+            return
+        try:
+            self._answer = self._service.compute(call.payload, self.is_wanted)
+        except ClipperError as error:
+            self._answer = error
+        except Exception as error:  # noqa: BLE001  # the outermost boundary of a call: answers and goes on
+            _log.error("batch_failed", exc_info=error)
+            self._answer = InternalError(process="runtime")
+
+    def finish(self) -> None:
+        """Answers the call."""
+        if self._call is None:
+            return
+        if isinstance(self._answer, bytes):
+            self._call.reply(self._answer)
+        else:
+            self._call.fail(self._answer)
+
+
+class _Load:
+    """The loading of the model, as a job."""
+
+    def __init__(self, load: Callable[[], Model], loaded: asyncio.Future[Model]) -> None:
+        self._load = load
+        self._loaded = loaded
+        self._outcome: Model | Exception
+
+    def run(self) -> None:
+        """Loads it."""
+        try:
+            self._outcome = self._load()
+        except Exception as error:  # noqa: BLE001  # raised again in finish
+            self._outcome = error
+
+    def finish(self) -> None:
+        """Hands it over."""
+        if self._loaded.done():
+            return
+        if isinstance(self._outcome, Exception):
+            self._loaded.set_exception(self._outcome)
+        else:
+            self._loaded.set_result(self._outcome)
