@@ -1,0 +1,254 @@
+"""AdminService and PredictService over gRPC, synchronous: what ClipperConnection and clipperctl are built on.
+
+Results are messages of clipper.v1. Every call has a timeout; errors come back as the exceptions of clipper_rpc.errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from clipper.v1 import admin_pb2, predict_pb2, values_pb2
+from clipper_rpc.errors import ClipperError, Code
+from clipper_rpc.status import RemoteError, from_status
+from clipper_rpc.transport import MAX_MESSAGE_BYTES, Status
+from clipper_runtime.manifest import InputType
+
+_ADMIN = "/clipper.v1.AdminService/"
+_PREDICT = "/clipper.v1.PredictService/"
+_DETAILS = "grpc-status-details-bin"
+_PAGE = 1000
+_MARGIN_S = 5.0
+"""What a prediction may take beyond the application's objective, on the wire."""
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_retries", 0),
+    # Replicas of this process's cluster are never behind the proxy that http_proxy names.
+    ("grpc.enable_http_proxy", 0),
+)
+
+R = TypeVar("R", bound=Message)
+
+
+class Client:
+    """A connection to a manager and a frontend. Making one connects to nothing yet; close it, or use it in `with`."""
+
+    def __init__(self, manager: str, frontend: str = "", *, timeout_s: float = 10.0) -> None:
+        """Takes addresses as host:port; `timeout_s` is for each call, connecting included."""
+        self._manager_address = manager
+        self._frontend_address = frontend
+        self._timeout_s = timeout_s
+        self._manager = grpc.insecure_channel(manager, options=_OPTIONS)
+        self._frontend = grpc.insecure_channel(frontend, options=_OPTIONS) if frontend else None
+
+    def __repr__(self) -> str:
+        return f"Client(manager={self._manager_address!r}, frontend={self._frontend_address!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._manager.close()
+        if self._frontend is not None:
+            self._frontend.close()
+
+    # Applications
+
+    def create_application(
+        self, name: str, input_type: InputType, default_output: values_pb2.Output | None, objective_us: int
+    ) -> admin_pb2.Application:
+        """Creates an application."""
+        application = admin_pb2.Application(
+            name=name,
+            input_type=input_type.number,  # type: ignore[arg-type]  # the enum's number
+            default_output=default_output,
+            latency_objective=Duration(seconds=objective_us // 10**6, nanos=objective_us % 10**6 * 1000),
+        )
+        request = admin_pb2.CreateApplicationRequest(application=application)
+        return self._admin("CreateApplication", request, admin_pb2.CreateApplicationResponse).application
+
+    def get_application(self, name: str) -> admin_pb2.Application:
+        """One application."""
+        request = admin_pb2.GetApplicationRequest(application=name)
+        return self._admin("GetApplication", request, admin_pb2.GetApplicationResponse).application
+
+    def list_applications(self) -> list[admin_pb2.Application]:
+        """All applications, by name."""
+
+        def page(token: str) -> tuple[Sequence[admin_pb2.Application], str]:
+            request = admin_pb2.ListApplicationsRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListApplications", request, admin_pb2.ListApplicationsResponse)
+            return found.applications, found.next_page_token
+
+        return list(_all(page))
+
+    def delete_application(self, name: str) -> None:
+        """Deletes an application with its links; its traffic ends at once."""
+        request = admin_pb2.DeleteApplicationRequest(application=name)
+        self._admin("DeleteApplication", request, admin_pb2.DeleteApplicationResponse)
+
+    def link_model(self, application: str, model: str, weight: float = 0) -> admin_pb2.Application:
+        """Links a model to an application."""
+        request = admin_pb2.LinkModelRequest(application=application, model=model, weight=weight)
+        return self._admin("LinkModel", request, admin_pb2.LinkModelResponse).application
+
+    def unlink_model(self, application: str, model: str) -> admin_pb2.Application:
+        """Removes a link."""
+        request = admin_pb2.UnlinkModelRequest(application=application, model=model)
+        return self._admin("UnlinkModel", request, admin_pb2.UnlinkModelResponse).application
+
+    # Models
+
+    def create_model_version(self, version: admin_pb2.ModelVersion, *, activate: bool = False) -> None:
+        """Registers a version of a model."""
+        request = admin_pb2.CreateModelVersionRequest(model_version=version, activate=activate)
+        self._admin("CreateModelVersion", request, admin_pb2.CreateModelVersionResponse)
+
+    def get_model_version(self, model: str, version: str) -> admin_pb2.ModelVersion:
+        """One version of a model."""
+        request = admin_pb2.GetModelVersionRequest(model=model, version=version)
+        return self._admin("GetModelVersion", request, admin_pb2.GetModelVersionResponse).model_version
+
+    def list_model_versions(self, model: str = "") -> list[admin_pb2.ModelVersion]:
+        """The versions of a model, or of all, by model and then by age."""
+
+        def page(token: str) -> tuple[Sequence[admin_pb2.ModelVersion], str]:
+            request = admin_pb2.ListModelVersionsRequest(model=model, page_size=_PAGE, page_token=token)
+            found = self._admin("ListModelVersions", request, admin_pb2.ListModelVersionsResponse)
+            return found.model_versions, found.next_page_token
+
+        return list(_all(page))
+
+    def activate_model_version(self, model: str, version: str) -> admin_pb2.Model:
+        """Makes a version the current one."""
+        request = admin_pb2.ActivateModelVersionRequest(model=model, version=version)
+        return self._admin("ActivateModelVersion", request, admin_pb2.ActivateModelVersionResponse).model
+
+    def delete_model_version(self, model: str, version: str, *, force: bool = False) -> None:
+        """Deletes a version; its replicas get no more queries."""
+        request = admin_pb2.DeleteModelVersionRequest(model=model, version=version, force=force)
+        self._admin("DeleteModelVersion", request, admin_pb2.DeleteModelVersionResponse)
+
+    def get_model(self, model: str) -> admin_pb2.Model:
+        """One model."""
+        request = admin_pb2.GetModelRequest(model=model)
+        return self._admin("GetModel", request, admin_pb2.GetModelResponse).model
+
+    def list_models(self) -> list[admin_pb2.Model]:
+        """All models, by name."""
+
+        def page(token: str) -> tuple[Sequence[admin_pb2.Model], str]:
+            request = admin_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListModels", request, admin_pb2.ListModelsResponse)
+            return found.models, found.next_page_token
+
+        return list(_all(page))
+
+    # What runs
+
+    def get_replica(self, model: str, version: str, replica_id: int) -> admin_pb2.Replica:
+        """One replica."""
+        request = admin_pb2.GetReplicaRequest(model=model, version=version, replica_id=replica_id)
+        return self._admin("GetReplica", request, admin_pb2.GetReplicaResponse).replica
+
+    def list_replicas(self, model: str = "", version: str = "") -> list[admin_pb2.Replica]:
+        """The replicas that hold a lease, of a version or of all."""
+
+        def page(token: str) -> tuple[Sequence[admin_pb2.Replica], str]:
+            request = admin_pb2.ListReplicasRequest(model=model, version=version, page_size=_PAGE, page_token=token)
+            found = self._admin("ListReplicas", request, admin_pb2.ListReplicasResponse)
+            return found.replicas, found.next_page_token
+
+        return list(_all(page))
+
+    def list_instances(self) -> list[admin_pb2.Instance]:
+        """The frontends and managers that hold a lease."""
+
+        def page(token: str) -> tuple[Sequence[admin_pb2.Instance], str]:
+            request = admin_pb2.ListInstancesRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListInstances", request, admin_pb2.ListInstancesResponse)
+            return found.instances, found.next_page_token
+
+        return list(_all(page))
+
+    # Predictions
+
+    def describe_application(self, name: str) -> predict_pb2.DescribeApplicationResponse:
+        """What one must know of an application to ask it."""
+        request = predict_pb2.DescribeApplicationRequest(application=name)
+        return self._predict("DescribeApplication", request, predict_pb2.DescribeApplicationResponse, self._timeout_s)
+
+    def predict(self, request: predict_pb2.PredictRequest, *, timeout_s: float = 0) -> predict_pb2.PredictResponse:
+        """Asks for one prediction. `timeout_s` 0: as long as the application's objective allows."""
+        timeout_s = timeout_s or self._patience_s(request.application)
+        return self._predict("Predict", request, predict_pb2.PredictResponse, timeout_s)
+
+    def predict_batch(
+        self, request: predict_pb2.PredictBatchRequest, *, timeout_s: float = 0
+    ) -> predict_pb2.PredictBatchResponse:
+        """Asks for many predictions; one result each, in order."""
+        timeout_s = timeout_s or self._patience_s(request.application)
+        return self._predict("PredictBatch", request, predict_pb2.PredictBatchResponse, timeout_s)
+
+    def _patience_s(self, application: str) -> float:
+        return self.describe_application(application).latency_objective.ToTimedelta().total_seconds() + _MARGIN_S
+
+    def _admin(self, method: str, request: Message, response: type[R]) -> R:
+        where = f"The manager at {self._manager_address}"
+        return _call(self._manager, _ADMIN + method, request, response, self._timeout_s, where)
+
+    def _predict(self, method: str, request: Message, response: type[R], timeout_s: float) -> R:
+        if self._frontend is None:
+            raise RemoteError(
+                code=Code.FAILED_PRECONDITION, problem="This client was made without a frontend's address."
+            )
+        where = f"The frontend at {self._frontend_address}"
+        return _call(self._frontend, _PREDICT + method, request, response, timeout_s, where)
+
+
+def _call(channel: Any, method: str, request: Message, response: type[R], timeout_s: float, where: str) -> R:
+    call = channel.unary_unary(
+        method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+    )
+    try:
+        # Waits for a server that is just being started again; nothing is ever sent twice.
+        result: R = call(request, timeout=timeout_s, wait_for_ready=True)
+    except grpc.RpcError as error:
+        raise _domain_error(error, where, timeout_s) from None
+    return result
+
+
+def _domain_error(error: Any, where: str, timeout_s: float) -> ClipperError:
+    code = Code(error.code().value[0])
+    details = next((value for key, value in error.trailing_metadata() or () if key == _DETAILS), b"")
+    if not details and code in (Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE):
+        return RemoteError(
+            code=Code.UNAVAILABLE,
+            problem=f"{where} did not answer within {timeout_s:g} s. Does the cluster run? See `clipperctl status`.",
+        )
+    return from_status(Status(code, error.details() or "", details))
+
+
+T = TypeVar("T")
+
+
+def _all(page: Callable[[str], tuple[Sequence[T], str]]) -> Iterator[T]:
+    token = ""
+    while True:
+        found, token = page(token)
+        yield from found
+        if not token:
+            return

@@ -1,0 +1,347 @@
+"""LocalContainerManager: a cluster of local processes, with its own Redis, without Docker and without root."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clipper_admin import models
+from clipper_admin.container_manager import ContainerManager
+from clipper_admin.exceptions import ClipperException, UnconnectedException
+from clipper_admin.supervisor import launch
+from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
+from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
+from clipper_admin.supervisor.log_files import last_lines
+from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, JsonObject, Settings
+from clipper_runtime.manifest import checked_name
+
+_log = logging.getLogger(__name__)
+
+_DEPLOY_WITHIN_S = 600.0
+_STOP_WITHIN_S = 90.0
+_SETTLE_WITHIN_S = 60.0
+
+
+class LocalContainerManager(ContainerManager):
+    """Runs one cluster as processes of this machine, under a supervisor that outlives this session.
+
+    Several clusters may run at once, each under its own `cluster_name`. What was configured, and how many replicas were
+    wanted, is there again when a cluster is started again.
+    """
+
+    def __init__(
+        self,
+        cluster_name: str = "default-cluster",
+        *,
+        home: str | os.PathLike[str] | None = None,
+        host: str = "127.0.0.1",
+        clipper_query_port: int = 1337,
+        clipper_management_port: int = 1338,
+        clipper_rpc_port: int = 7000,
+        manager_port: int = 7001,
+        redis_url: str = "",
+        transport: str = "auto",
+        log_level: str = "info",
+    ) -> None:
+        """Touches nothing yet.
+
+        Args:
+            cluster_name: lower-case letters, digits and inner dashes.
+            home: where clusters keep their files; by default $CLIPPER_HOME, else ~/.clipper.
+            host: where REST and gRPC predictions listen; 0.0.0.0 opens them to the network.
+            clipper_query_port: wanted for REST predictions. This and the other ports: one that is taken is exchanged
+                for a free one, and 0 asks for a free one.
+            clipper_management_port: wanted for REST administration.
+            clipper_rpc_port: wanted for gRPC predictions.
+            manager_port: wanted for gRPC administration.
+            redis_url: a Redis that somebody else runs; by default the cluster has its own.
+            transport: how gRPC is carried: auto, native or grpcio.
+            log_level: what the processes log: debug, info, warning or error.
+        """
+        try:
+            self.cluster_name = checked_name(cluster_name)
+        except ValueError as error:
+            raise ClipperException(str(error)) from error
+        self._home = Path(home or os.environ.get("CLIPPER_HOME") or Path.home() / ".clipper").expanduser().absolute()
+        self._directory = ClusterDir(self._home / self.cluster_name)
+        self._wanted = Settings(
+            cluster=self.cluster_name,
+            host=host,
+            query_port=clipper_query_port,
+            admin_port=clipper_management_port,
+            frontend_port=clipper_rpc_port,
+            manager_port=manager_port,
+            redis_url=redis_url,
+            transport=transport,
+            log_level=log_level,
+        )
+        self._addresses: Addresses | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalContainerManager({self.cluster_name!r}, home={str(self._home)!r})"
+
+    @property
+    def directory(self) -> Path:
+        """Where the cluster keeps its files."""
+        return self._directory.path
+
+    # Cluster
+
+    def start_clipper(
+        self,
+        query_frontend_image: str | None = None,
+        mgmt_frontend_image: str | None = None,
+        frontend_exporter_image: str | None = None,
+        cache_size: int = 33554432,
+        qf_http_thread_pool_size: int = 1,
+        qf_http_timeout_request: int = 5,
+        qf_http_timeout_content: int = 300,
+        num_frontend_replicas: int = 1,
+    ) -> None:
+        """Starts the cluster; a frontend replica is one process of it. Images and HTTP tuning mean nothing here."""
+        if query_frontend_image or mgmt_frontend_image or frontend_exporter_image:
+            _log.warning("Images are ignored: a local cluster runs processes of this Python environment.")
+        if num_frontend_replicas < 1:
+            raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
+        if self._directory.is_running():
+            raise ClipperException(f"{self._told_running()} Use connect() to work with it, or stop_all() first.")
+        try:
+            self._directory.create()
+            settings = {**self._wanted.to_json(), "frontend_workers": num_frontend_replicas}
+            write_atomically(self._directory.settings, settings)
+            _log.info("Starting cluster %s in %s", self.cluster_name, self._directory.path)
+            self._spawn_supervisor()
+        except OSError as error:
+            raise ClipperException(f"Cluster {self.cluster_name} cannot be started: {error}") from error
+        self.connect()
+        self._tell_exchanged_ports()
+        with contextlib.suppress(TimeoutError):
+            self._ask(Request(Verb.SETTLED), _SETTLE_WITHIN_S)
+
+    def connect(self) -> None:
+        """Finds the running cluster of this name."""
+        self._addresses = Addresses.from_json(self.status().addresses)
+
+    def status(self) -> ClusterStatus:
+        """What runs: every process, and the replicas that are wanted.
+
+        Raises:
+            ClipperException: the cluster does not run.
+        """
+        running = self._directory.read_running()
+        if running is None or not self._directory.is_running():
+            crashed = " It has not been stopped but has crashed, or the machine was restarted." if running else ""
+            raise ClipperException(
+                f"No cluster {self.cluster_name} runs here ({self._directory.path}).{crashed} "
+                "Start it with start_clipper(), or `clipperctl start`."
+            )
+        try:
+            return ask_status(Path(running.control))
+        except (NotRunning, ControlError, TimeoutError) as error:
+            raise ClipperException(f"The supervisor of cluster {self.cluster_name} does not answer: {error}") from error
+
+    def is_running(self) -> bool:
+        """Whether the cluster runs."""
+        return self._directory.is_running()
+
+    def stop_all(self, graceful: bool = True) -> None:
+        """Stops the cluster and waits until nothing of it runs. What was configured stays for the next start."""
+        if not self._directory.is_running():
+            _log.info("Cluster %s does not run", self.cluster_name)
+            return
+        if graceful:
+            with contextlib.suppress(NotRunning):
+                self._ask(Request(Verb.STOP), _STOP_WITHIN_S)
+        elif running := self._directory.read_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.pid, signal.SIGTERM)
+        if not self._directory.wait_until_gone(_STOP_WITHIN_S):
+            raise ClipperException(
+                f"Cluster {self.cluster_name} is not gone after {_STOP_WITHIN_S:.0f} s; see its logs."
+            )
+        self._addresses = None
+
+    def purge(self) -> None:
+        """Deletes all that the cluster keeps on disk, configuration and logs included. It must not run."""
+        if self._directory.is_running():
+            raise ClipperException(f"{self._told_running()} Stop it first.")
+        self._directory.purge()
+
+    # Models
+
+    def build_model(
+        self,
+        name: str,
+        version: str,
+        model_data_path: str,
+        base_image: str = "default",
+        container_registry: str | None = None,
+        pkgs_to_install: Sequence[str] | None = None,
+    ) -> str:
+        """Copies a model directory to where the cluster keeps them; the copy's path is the image."""
+        if base_image != "default" or container_registry:
+            _log.warning("base_image and registry are ignored: replicas run in this Python environment.")
+        models.check_packages(pkgs_to_install or ())
+        target = self._directory.models / name / version
+        if any(each.model_dir == str(target) for each in self._directory.read_deployments()):
+            raise ClipperException(f"Model {name} has a version {version} already. Deploy under another version.")
+        shutil.rmtree(target, ignore_errors=True)  # of a version that is not deployed any more
+        models.copied(Path(model_data_path), target)
+        return str(target)
+
+    def deploy_model(self, name: str, version: str, input_type: str, image: str, num_replicas: int = 1) -> None:
+        """Starts the first replicas of a version from a model directory."""
+        self.set_num_replicas(name, version, input_type, image, num_replicas)
+
+    def get_num_replicas(self, name: str, version: str) -> int:
+        """How many replicas of a version are wanted."""
+        wanted = [Deployment.from_json(each) for each in self.status().deployments]
+        return sum(each.replicas for each in wanted if each.key == (name, version))
+
+    def set_num_replicas(self, name: str, version: str, input_type: str, image: str, num_replicas: int) -> None:
+        """Starts or stops replicas and waits until they are up, or gone."""
+        if num_replicas < 0:
+            raise ClipperException(f"num_replicas is {num_replicas}; it must be at least 0.")
+        model_dir = Path(image).absolute()
+        models.checked(model_dir, name, version, input_type)
+        found = self.get_num_replicas(name, version)
+        if found < num_replicas:
+            _log.info("Found %d replicas for %s:%s. Adding %d", found, name, version, num_replicas - found)
+        elif found > num_replicas:
+            _log.info("Found %d replicas for %s:%s. Removing %d", found, name, version, found - num_replicas)
+        wanted = Deployment(name, version, str(model_dir), num_replicas, sys.executable)
+        try:
+            self._ask(Request(Verb.SET_REPLICAS, wanted), _DEPLOY_WITHIN_S)
+        except TimeoutError as error:
+            raise ClipperException(
+                f"The replicas of {name}:{version} are not up after {_DEPLOY_WITHIN_S:.0f} s; see their logs."
+            ) from error
+
+    def stop_models(self, models: Mapping[str, Sequence[str]]) -> None:
+        """Stops all replicas of these versions of models and deletes the copies of their directories."""
+        chosen: list[tuple[str, str | None]] = [(name, each) for name, versions in models.items() for each in versions]
+        if chosen:
+            self._ask(Request(Verb.STOP_MODELS, models=chosen), _STOP_WITHIN_S)
+
+    def stop_all_model_containers(self) -> None:
+        """Stops the replicas of all models."""
+        if not self._directory.is_running():
+            return
+        deployed = [Deployment.from_json(each) for each in self.status().deployments]
+        self.stop_models(
+            {
+                model: [each.version for each in deployed if each.model == model]
+                for model, _ in (each.key for each in deployed)
+            }
+        )
+
+    # Looking in
+
+    def get_logs(self, logging_dir: str) -> list[str]:
+        """Copies the logs of all processes, the older files too, into a directory."""
+        target = Path(logging_dir).expanduser().absolute()
+        target.mkdir(parents=True, exist_ok=True)
+        return [str(shutil.copy2(found, target / found.name)) for found in self.log_files()]
+
+    def log_files(self) -> list[Path]:
+        """The logs of all processes that have run, by name."""
+        return sorted(self._directory.logs.glob("*.log*"))
+
+    def get_admin_addr(self) -> str:
+        """Where REST administration is reached."""
+        return self._rest(self._found.admin)
+
+    def get_query_addr(self) -> str:
+        """Where REST predictions are reached."""
+        return self._rest(self._found.query)
+
+    def get_metric_addr(self) -> str:
+        """Where metrics are reached: the same as queries, under /metrics."""
+        return self.get_query_addr()
+
+    def get_manager_addr(self) -> str:
+        """Where gRPC administration is reached."""
+        return self._found.manager
+
+    def get_frontend_addr(self) -> str:
+        """Where gRPC predictions are reached."""
+        return self._found.frontend
+
+    # Parts of the above
+
+    @property
+    def _found(self) -> Addresses:
+        if self._addresses is None:
+            raise UnconnectedException
+        return self._addresses
+
+    def _rest(self, address: str) -> str:
+        if not address:
+            raise ClipperException(
+                "REST is off: this installation has no gateway, since no Go was there when it was built. "
+                "Install again with Go on PATH, or use gRPC."
+            )
+        return address
+
+    def _ask(self, request: Request, timeout_s: float) -> JsonObject:
+        running = self._directory.read_running()
+        if running is None:
+            raise ClipperException(f"No cluster {self.cluster_name} runs. Start it with start_clipper().")
+        try:
+            return ask(Path(running.control), request, timeout_s=timeout_s)
+        except (ControlError, NotRunning) as error:
+            raise ClipperException(str(error)) from error
+
+    def _spawn_supervisor(self) -> None:
+        read, write = os.pipe()
+        try:
+            with (self._directory.logs / "supervisor.stderr.log").open("ab") as stderr:
+                detached = [sys.executable, "-I", "-S", str(launch.__file__), "detached"]
+                supervisor = [sys.executable, "-P", "-m", "clipper_admin.supervisor"]
+                subprocess.run(
+                    [*detached, *supervisor, "--cluster-dir", str(self._directory.path), "--ready-fd", str(write)],
+                    check=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    pass_fds=(write,),
+                    cwd=self._directory.path,
+                )
+        finally:
+            os.close(write)
+        with os.fdopen(read) as ready:
+            line = ready.readline()
+        if not line:
+            said = "\n".join(last_lines(self._directory.logs / "supervisor.stderr.log", 10))
+            raise ClipperException(f"The supervisor of cluster {self.cluster_name} has ended at once:\n{said}")
+        if problem := json.loads(line).get("error"):
+            raise ClipperException(f"Cluster {self.cluster_name} did not start. {problem}")
+
+    def _told_running(self) -> str:
+        running = self._directory.read_running()
+        if running is None:
+            return f"Cluster {self.cluster_name} is being started or stopped."
+        at = Addresses.from_json(running.addresses)
+        return (
+            f"Cluster {self.cluster_name} runs already (since {running.started}; REST at {at.query or 'none'}, "
+            f"gRPC at {at.frontend}, supervisor {running.pid})."
+        )
+
+    def _tell_exchanged_ports(self) -> None:
+        wanted, found = self._wanted, self._found
+        for what, port, address in (
+            ("REST predictions", wanted.query_port, found.query),
+            ("REST administration", wanted.admin_port, found.admin),
+            ("gRPC predictions", wanted.frontend_port, found.frontend),
+            ("gRPC administration", wanted.manager_port, found.manager),
+        ):
+            if port and address and not address.endswith(f":{port}"):
+                _log.warning("Port %d is taken: %s are at %s", port, what, address)

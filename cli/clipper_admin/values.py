@@ -1,0 +1,160 @@
+"""Python and JSON values to inputs and outputs, and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from clipper.v1 import values_pb2
+from clipper_rpc.errors import InvalidField
+from clipper_runtime.codec import DATA_TYPES
+from clipper_runtime.manifest import InputType
+
+_INT32 = range(-(2**31), 2**31)
+_EXACT = 2**53
+_NUMBERS_OF = {dtype: number for number, dtype in DATA_TYPES.items()}
+
+
+def to_input(value: object, input_type: InputType) -> values_pb2.Input:
+    """The input that a Python value stands for; `bytes` may also be given as base64 text, as in JSON.
+
+    Raises:
+        InvalidField: it is no value of this type; says what is.
+    """
+    match input_type:
+        case InputType.DOUBLES:
+            return values_pb2.Input(doubles=values_pb2.Doubles(values=_numbers(value, input_type)))
+        case InputType.FLOATS:
+            return values_pb2.Input(floats=values_pb2.Floats(values=_numbers(value, input_type)))
+        case InputType.INTEGERS:
+            return values_pb2.Input(integers=values_pb2.Integers(values=_integers(value)))
+        case InputType.STRINGS:
+            if isinstance(value, str):
+                return values_pb2.Input(string=value)
+            raise _refused(value, input_type, 'a string, e.g. "good morning"')
+        case InputType.BYTES:
+            return values_pb2.Input(bytes=_raw(value))
+        case InputType.TENSORS:
+            return values_pb2.Input(tensor=_tensor(value))
+
+
+def to_output(value: object) -> values_pb2.Output:
+    """The output that a Python value stands for: text stays text (Clipper's default outputs are text)."""
+    match value:
+        case str():
+            return values_pb2.Output(string=value)
+        case bytes():
+            return values_pb2.Output(bytes=value)
+        case bool() | None | list() | dict():
+            return values_pb2.Output(json=json.dumps(value))
+        case int() if abs(value) > _EXACT:
+            return values_pb2.Output(json=str(value))
+        case int() | float():
+            return values_pb2.Output(number=float(value))
+        case _:
+            raise InvalidField(
+                field="default_output", problem=f"a {type(value).__name__} is no output; give text, a number, or JSON"
+            )
+
+
+def from_output(output: values_pb2.Output) -> Any:
+    """The Python value that an output stands for; text stays text, a whole number becomes an int."""
+    match output.WhichOneof("value"):
+        case "string":
+            return output.string
+        case "number":
+            return int(output.number) if output.number.is_integer() else output.number
+        case "json":
+            return json.loads(output.json)
+        case "doubles":
+            return list(output.doubles.values)
+        case "floats":
+            return list(output.floats.values)
+        case "integers":
+            return list(output.integers.values)
+        case "bytes":
+            return output.bytes
+        case "tensor":
+            tensor = output.tensor
+            return np.frombuffer(tensor.data, DATA_TYPES[tensor.data_type]).reshape(tuple(tensor.shape))
+        case _:
+            return None
+
+
+def to_plain(value: object) -> Any:
+    """A value as JSON can write it: bytes as base64, arrays as lists, what is not a number as null."""
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case np.ndarray():
+            return to_plain(value.tolist())
+        case float() if not math.isfinite(value):
+            return None
+        case list() | tuple():
+            return [to_plain(each) for each in value]
+        case dict():
+            return {str(key): to_plain(each) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _numbers(value: object, input_type: InputType) -> list[float]:
+    wanted = "a list of numbers, e.g. [1.1, 2.2, 3.3]"
+    elements = _elements(value, input_type, wanted)
+    if not all(isinstance(each, int | float | np.number) and not isinstance(each, bool) for each in elements):
+        raise _refused(value, input_type, wanted)
+    return [float(each) for each in elements]
+
+
+def _integers(value: object) -> list[int]:
+    wanted = "a list of whole numbers of 32 bits, e.g. [1, 2, 3]"
+    elements = _elements(value, InputType.INTEGERS, wanted)
+    for each in elements:
+        if not isinstance(each, int | np.integer) or isinstance(each, bool) or int(each) not in _INT32:
+            raise _refused(value, InputType.INTEGERS, wanted)
+    return [int(each) for each in elements]
+
+
+def _elements(value: object, input_type: InputType, wanted: str) -> list[Any]:
+    if isinstance(value, np.ndarray):
+        if value.ndim != 1:
+            raise _refused(value, input_type, wanted)
+        return list(value)
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        raise _refused(value, input_type, wanted)
+    return list(value)
+
+
+def _raw(value: object) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            pass
+    raise _refused(value, InputType.BYTES, 'bytes, or base64 text, e.g. "aGVsbG8="')
+
+
+def _tensor(value: object) -> values_pb2.Tensor:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, object)
+    little = array.dtype.newbyteorder("<")
+    number = _NUMBERS_OF.get(little)
+    if number is None:
+        raise _refused(value, InputType.TENSORS, "an array of numbers, e.g. [[1.5, 2.0], [3.0, 4.5]]")
+    data = array.astype(little, copy=False).tobytes()
+    return values_pb2.Tensor(data_type=number, shape=array.shape, data=data)  # type: ignore[arg-type]  # its number
+
+
+def _refused(value: object, input_type: InputType, wanted: str) -> InvalidField:
+    text = repr(value)
+    shown = text if len(text) <= 60 else f"{text[:60]}…"
+    return InvalidField(field="input", problem=f"{shown} is no value of type {input_type}: give {wanted}")
