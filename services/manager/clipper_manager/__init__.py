@@ -1,0 +1,21 @@
+"""Keeps the configuration of a cluster in Redis and tells everybody of it.
+
+In reading order:
+
+resources               the values: applications, models, versions, replicas, instances
+checks                  what their fields may be
+state                   a configuration: looked up, and drafted anew
+rules                   what a change does to it, or why it is refused
+store                   what the registry needs of a store: atomic commits, leases, a stream of changes
+mirror, feed            the configuration in memory, kept up with the store; what watchers read
+ledger                  how a change is decided on the mirror and committed to the store
+registry                the use cases
+leases                  ends what is not renewed; keeps this manager's own registration
+records                 values as JSON
+redis_scripts           what must happen at once in Redis, in Lua
+redis_store             the store on Redis
+pages                   lists in pages
+replica                 dials a replica back before it is registered
+convert, service        the gRPC faces: AdminService and RegistryService
+app                     settings, the command, wiring, start and stop
+"""

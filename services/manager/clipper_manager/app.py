@@ -1,0 +1,171 @@
+"""The manager process: settings, wiring, start and stop.
+
+Start   listen (NOT_SERVING) -> read the configuration from Redis, for as long as that takes -> SERVING -> ready
+Stop    NOT_SERVING -> end its own lease -> end watches, which go on elsewhere -> drain calls -> let go of Redis
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from clipper.registry.v1 import registry_pb2
+from clipper.v1 import admin_pb2
+from clipper_manager.feed import Feed
+from clipper_manager.leases import end_leases, keep_registered
+from clipper_manager.ledger import Ledger
+from clipper_manager.redis_store import RedisStore
+from clipper_manager.registry import Registry
+from clipper_manager.replica import DialBack
+from clipper_manager.resources import Instance, InstanceKind
+from clipper_manager.service import AdminService, RegistryService
+from clipper_manager.settings import Settings, options
+from clipper_rpc import choose, lifecycle, logs
+from clipper_rpc.health import Health
+from clipper_rpc.lifecycle import StopRequest
+from clipper_rpc.reflection import reflection_methods
+from clipper_rpc.services import typed_methods
+from clipper_rpc.transport import Methods, Server
+
+_log = logging.getLogger(__name__)
+
+_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+_REGISTRY = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+_SERVICES = (_ADMIN.full_name, _REGISTRY.full_name)
+
+
+class Manager:
+    """All parts of one manager, wired but not started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._transport = choose.transport(settings.transport)
+        self._store = RedisStore(
+            settings.redis_url, settings.cluster, lease_ttl_s=settings.lease_ttl_s, history=settings.history
+        )
+        self._feed = Feed(self._store, history=settings.history)
+        self._registry = Registry(self._store, Ledger(self._store, self._feed), DialBack(self._transport))
+        self._health = Health(*_SERVICES)
+
+    async def run(self, stop: StopRequest) -> None:
+        """Serves until it is asked to stop.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        settings = self._settings
+        server = await self._transport.serve(self._methods(), f"{settings.host}:{settings.port}")
+        address = settings.advertise or _reachable(settings.host, server.port)
+        _log.info("listening", extra={"address": address, "transport": self._transport.name})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                feeding = tasks.create_task(self._feed.run())
+                ending = tasks.create_task(end_leases(self._store, self._feed, ttl_s=settings.lease_ttl_s))
+                own = _instance(address)
+                registering = tasks.create_task(
+                    keep_registered(self._registry, self._feed, own, ttl_s=settings.lease_ttl_s)
+                )
+                announcing = tasks.create_task(self._announce(address))
+                await stop.wait()
+                announcing.cancel()
+                await self._stop(server, registering)
+                ending.cancel()
+                feeding.cancel()
+        finally:
+            await self._store.close()
+        _log.info("stopped")
+
+    async def _announce(self, address: str) -> None:
+        await self._feed.connected()
+        self._health.set_serving(True)
+        _log.info("serving", extra={"address": address, "cluster": self._settings.cluster})
+        if self._settings.ready_fd is not None:
+            _tell_ready(self._settings.ready_fd, address)
+
+    async def _stop(self, server: Server, registering: asyncio.Task[None]) -> None:
+        self._health.set_serving(False)
+        registering.cancel()
+        await asyncio.wait((registering,))
+        self._feed.close()
+        await server.stop(self._settings.grace_s)
+
+    def _methods(self) -> Methods:
+        registry_service = RegistryService(self._registry, lease_ttl_s=self._settings.lease_ttl_s)
+        return {
+            **typed_methods(_ADMIN, AdminService(self._registry), process="manager"),
+            **typed_methods(_REGISTRY, registry_service, process="manager"),
+            **self._health.methods(),
+            **reflection_methods((*_SERVICES, "grpc.health.v1.Health")),
+        }
+
+
+def _instance(address: str) -> Instance:
+    build = importlib.metadata.version("clipper-serve")
+    return Instance(InstanceKind.MANAGER, f"manager-{secrets.token_hex(8)}", address, lease_id="", build=build)
+
+
+def _reachable(host: str, port: int) -> str:
+    """Where others reach it: a wildcard is no address to call."""
+    if host in {"0.0.0.0", "::", "[::]", ""}:  # noqa: S104  # compared to, not bound
+        host = socket.gethostname()
+    return f"{host}:{port}"
+
+
+def _tell_ready(ready_fd: int, address: str) -> None:
+    try:
+        with os.fdopen(ready_fd, "w", encoding="utf-8") as ready:
+            ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+    except OSError as error:  # whoever started this process does not read it any more
+        _log.info("nobody_waits_for_ready", extra={"problem": str(error)})
+
+
+_HELP = """Keeps a cluster's configuration in Redis and tells frontends of every change.
+
+Serves clipper.v1.AdminService and clipper.registry.v1.RegistryService, with health and reflection. Any number of
+managers may share one Redis: all see the same configuration. While Redis is away, reads and watches go on and changes
+are refused.
+
+\b
+Examples:
+  # with a Redis on this machine
+  clipper-manager
+\b
+  # for other machines, with a Redis elsewhere
+  clipper-manager --host 0.0.0.0 --redis-url redis://10.0.0.9:6379/0 --cluster production
+\b
+  # on a free port, with a Redis at a socket
+  clipper-manager --port 0 --redis-url unix:///run/redis.sock
+
+Every flag is also a variable: CLIPPER_MANAGER_REDIS_URL and so on.
+"""
+
+
+@click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@options
+def main(**flags: Any) -> None:
+    """Runs the process. See _HELP."""
+    try:
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise click.UsageError("\n".join(_told(each) for each in error.errors())) from None
+    logs.configure("manager", settings.log_level)
+    try:
+        lifecycle.run(lambda stop: Manager(settings).run(stop))
+    except OSError as error:
+        _log.error("cannot_listen", extra={"problem": str(error)})  # an operator's mistake, not ours
+        sys.exit(f"Error: {error}. Is another manager running? --port 0 takes a free port.")
+
+
+def _told(error: Any) -> str:
+    flag = "--" + str(error["loc"][0]).replace("_", "-").lower()
+    return f"{flag}: {str(error['msg']).removeprefix('Value error, ')} (given: {error['input']!r})"
