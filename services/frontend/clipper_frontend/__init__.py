@@ -1,0 +1,24 @@
+"""The frontend: answers every query of an application in time, with a prediction or with the reason why not.
+
+In reading order, along the way of a query:
+
+service, feedback, calls  the door: raw calls to queries and back
+codec                     bytes to fields and back, without looking inside inputs and outputs
+predictor                 the hall: which models, until when, what if nobody answers
+routes                    a map on the wall: who answers whom, one immutable table
+query                     one query, answered exactly once
+dispatch                  the stairs: queries to the pool of their version
+pool                      the replicas of one version pull from one queue
+batching                  the clock room: who goes now?
+batch_policies            how many?
+deadlines, clock          one timer for all deadlines
+replica                   the back door: a batch to a model runtime
+
+and beside it, what keeps it up to date:
+
+client                    calls to whichever manager answers
+watch, convert            the configuration, followed
+query_ids, instance       ids in ranges; this process, shown to people
+backoff                   how long to wait before trying again
+app, settings, workers    the process: wiring, flags, several processes on one port
+"""

@@ -1,0 +1,5 @@
+"""Runs the frontend: python -m clipper_frontend."""
+
+from clipper_frontend.app import main
+
+main()

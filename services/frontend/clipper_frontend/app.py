@@ -1,0 +1,213 @@
+"""The frontend process: reads the settings, wires the parts, starts them, and stops them in reverse of the flow.
+
+Start   connect to a manager -> load routes, reserve ids -> listen -> health SERVING -> ready -> register
+Stop    health NOT_SERVING -> running calls end (grace) -> engine -> watch, registration -> connections
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from clipper_frontend.client import RegistryClient
+from clipper_frontend.clock import LoopClock
+from clipper_frontend.dispatch import Dispatcher
+from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
+from clipper_frontend.instance import Registration
+from clipper_frontend.pool import Limits
+from clipper_frontend.predictor import Predictor
+from clipper_frontend.query_ids import QueryIds
+from clipper_frontend.replica import ReplicaConnections
+from clipper_frontend.service import PREDICT_SERVICE, PredictService
+from clipper_frontend.settings import Settings, options
+from clipper_frontend.watch import Watch
+from clipper_frontend.workers import serve_with_workers
+from clipper_rpc import choose, lifecycle, logs
+from clipper_rpc.health import Health
+from clipper_rpc.lifecycle import StopRequest
+from clipper_rpc.reflection import reflection_methods
+from clipper_rpc.transport import ServerOptions, Transport
+
+_log = logging.getLogger(__name__)
+
+_HEALTH_SERVICE = "grpc.health.v1.Health"
+_ENVELOPE_BYTES = 64 * 1024
+_MANAGER_MESSAGE_BYTES = 256 * 1024 * 1024
+_CANNOT_LISTEN = 7
+
+
+async def serve(settings: Settings, stop: StopRequest) -> None:
+    """Answers calls until it is asked to stop.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    clock = LoopClock(asyncio.get_running_loop())
+    transport = choose.transport(settings.transport)
+    registry = RegistryClient(transport, settings.manager, max_message_bytes=_MANAGER_MESSAGE_BYTES)
+    try:
+        async with _engine(settings, transport, clock, registry) as (predictor, is_ready):
+            if await _unless_stopped(is_ready, stop):
+                await _listen(settings, stop, transport, clock, registry, predictor)
+    finally:
+        await registry.close()
+        _log.info("stopped")
+
+
+@asynccontextmanager
+async def _engine(
+    settings: Settings, transport: Transport, clock: LoopClock, registry: RegistryClient
+) -> AsyncIterator[tuple[Predictor, Awaitable[object]]]:
+    """The predictor with all that it stands on; and what to wait for before it can be asked."""
+    async with asyncio.TaskGroup() as tasks:
+        # an input may fill a message, and a batch of one carries it with a few bytes around it
+        message_bytes = settings.max_message_bytes + _ENVELOPE_BYTES
+        connections = ReplicaConnections(transport, tasks, max_message_bytes=message_bytes)
+        dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
+        query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
+        predictor = Predictor(dispatcher, query_ids.take, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
+        watch = Watch(registry, predictor.use, clock.sleep)
+        following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
+        try:
+            yield predictor, asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
+        finally:
+            dispatcher.close()
+            for task in following:
+                task.cancel()
+            await connections.close()
+
+
+async def _listen(
+    settings: Settings,
+    stop: StopRequest,
+    transport: Transport,
+    clock: LoopClock,
+    registry: RegistryClient,
+    predictor: Predictor,
+) -> None:
+    service = PredictService(
+        predictor,
+        clock.now_ns,
+        max_batch_inputs=settings.max_batch_inputs,
+        max_stream_queries=settings.max_stream_queries,
+    )
+    health = Health(PREDICT_SERVICE, FEEDBACK_SERVICE)
+    server = await transport.serve(
+        {
+            **service.methods(),
+            **FeedbackService(predictor).methods(),
+            **health.methods(),
+            **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _HEALTH_SERVICE]),
+        },
+        f"{settings.host}:{settings.port}",
+        ServerOptions(max_message_bytes=settings.max_message_bytes, reuse_port=settings.shared_port),
+    )
+    address = settings.advertise or f"{settings.host}:{server.port}"
+    registration = Registration(registry, address, importlib.metadata.version("clipper-serve"), clock.sleep)
+    gc.collect()
+    gc.freeze()  # what is there now stays: the collector need not look at it again
+    async with asyncio.TaskGroup() as tasks:
+        renewing = tasks.create_task(registration.run())
+        health.set_serving(True)
+        _tell_ready(settings, address)
+        await stop.wait()
+        _log.info("stopping", extra={"grace_s": settings.grace_s})
+        health.set_serving(False)
+        await server.stop(settings.grace_s)
+        renewing.cancel()
+    await registration.end()
+
+
+async def _unless_stopped(awaited: Awaitable[object], stop: StopRequest) -> bool:
+    """Waits for something; False if the process shall stop before."""
+    happened, stopped = asyncio.ensure_future(awaited), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((happened, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return happened.done() and not stopped.done()
+    finally:
+        happened.cancel()
+        stopped.cancel()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_batch_rows=settings.max_batch_rows,
+        max_queue_rows=settings.max_queue_rows,
+        max_batches_in_flight=settings.max_batches_in_flight,
+        max_attempts=settings.max_attempts,
+        max_batch_bytes=settings.max_message_bytes,
+    )
+
+
+def _tell_ready(settings: Settings, address: str) -> None:
+    _log.info("listening", extra={"address": address})
+    if settings.ready_fd is not None:
+        with os.fdopen(settings.ready_fd, "w", encoding="utf-8") as ready:
+            ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+
+
+async def _run(settings: Settings, stop: StopRequest) -> None:
+    if settings.parent_fd is not None:  # its end means that our parent is gone
+        asyncio.get_running_loop().add_reader(settings.parent_fd, stop.set)
+    if settings.workers == 1:
+        await serve(settings, stop)
+    else:
+        await serve_with_workers(settings, stop, lambda address: _tell_ready(settings, address))
+
+
+_HELP = """Answers queries over gRPC (clipper.v1.PredictService and FeedbackService).
+
+It follows the configuration from a manager, asks the replicas of models in batches, and answers every query within its
+application's objective: with a prediction, or with the application's default output and the reason for it. Once it
+runs it needs no manager to go on. It listens as soon as it knows the configuration; until then it waits for a manager.
+
+\b
+Examples:
+  # one process, beside a manager on this machine
+  clipper-frontend
+\b
+  # four processes share port 7000; two managers, either of which will do
+  clipper-frontend --host 0.0.0.0 --workers 4 --manager 10.0.0.5:7001,10.0.0.6:7001
+\b
+  # ask it (with reflection, any gRPC tool can)
+  clipperctl predict hello-world '[1.1, 2.2, 3.3]'
+
+SIGTERM stops it gracefully: health says NOT_SERVING, running calls end, then it exits. A second one ends it at once.
+"""
+
+
+@click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@options
+def main(**flags: Any) -> None:
+    """Runs the process. See _HELP."""
+    try:
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise click.UsageError("\n".join(_told(each) for each in error.errors())) from None
+    logs.configure("frontend", settings.log_level)
+    try:
+        lifecycle.run(lambda stop: _run(settings, stop))
+    except* OSError as errors:
+        click.echo(f"Error: {_first(errors)}", err=True)
+        sys.exit(_CANNOT_LISTEN)
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+
+
+def _told(error: Any) -> str:
+    flag = "--" + "-".join(str(part) for part in error["loc"][:1]).replace("_", "-")
+    return f"{flag}: {str(error['msg']).removeprefix('Value error, ')} (given: {error['input']!r})"

@@ -1,0 +1,274 @@
+"""Bytes to fields and back: the messages of the public services, without looking inside inputs and outputs.
+
+They are parsed and written as the mirrors of clipper.wire.v1, in which nested values are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from google.protobuf.message import DecodeError
+
+from clipper.v1.feedback_pb2 import SendFeedbackRequest, SendFeedbackResponse
+from clipper.v1.predict_pb2 import Contribution, DescribeApplicationRequest, DescribeApplicationResponse, Timing
+from clipper.v1.values_pb2 import Input, InputType
+from clipper.wire.v1.wire_pb2 import (
+    PredictBatchRequest,
+    PredictBatchResponse,
+    PredictBatchResult,
+    PredictRequest,
+    PredictResponse,
+    PredictStreamRequest,
+    PredictStreamResponse,
+)
+from clipper_frontend.predictor import error_of, explanation_of
+from clipper_frontend.query import Query
+from clipper_frontend.routes import Route
+from clipper_rpc.errors import ClipperError, InputTypeMismatch, InvalidField
+from clipper_rpc.status import to_rpc_status
+
+_LENGTH_DELIMITED = 2
+_LATENCY_TAG = b"\x28"  # Contribution.latency_us, field 5, a varint
+_MAX_CONTEXT_BYTES = 256
+
+
+def parse_predict(payload: bytes) -> PredictRequest:
+    """The request in a payload.
+
+    Raises:
+        InvalidField: it is none.
+    """
+    try:
+        return PredictRequest.FromString(payload)
+    except DecodeError:
+        raise _not_a("PredictRequest") from None
+
+
+def parse_predict_batch(payload: bytes) -> PredictBatchRequest:
+    """The request in a payload. Raises as `parse_predict` does."""
+    try:
+        return PredictBatchRequest.FromString(payload)
+    except DecodeError:
+        raise _not_a("PredictBatchRequest") from None
+
+
+def parse_predict_stream(payload: bytes) -> PredictStreamRequest:
+    """The request in a payload. Raises as `parse_predict` does."""
+    try:
+        return PredictStreamRequest.FromString(payload)
+    except DecodeError:
+        raise _not_a("PredictStreamRequest") from None
+
+
+def parse_describe(payload: bytes) -> DescribeApplicationRequest:
+    """The request in a payload. Raises as `parse_predict` does."""
+    try:
+        return DescribeApplicationRequest.FromString(payload)
+    except DecodeError:
+        raise _not_a("DescribeApplicationRequest") from None
+
+
+def parse_feedback(payload: bytes) -> SendFeedbackRequest:
+    """The request in a payload. Raises as `parse_predict` does."""
+    try:
+        return SendFeedbackRequest.FromString(payload)
+    except DecodeError:
+        raise _not_a("SendFeedbackRequest") from None
+
+
+def check_context(context: str) -> None:
+    """Raises InvalidField for a context that is too long."""
+    if len(context) * 4 > _MAX_CONTEXT_BYTES and len(context.encode()) > _MAX_CONTEXT_BYTES:
+        raise InvalidField(field="context", problem=f"has more than {_MAX_CONTEXT_BYTES} bytes")
+
+
+def checked_input(value: bytes, route: Route) -> bytes:
+    """A serialized Input that has exactly one field, the one that the application takes.
+
+    In the usual case the value itself, after looking at a few of its first bytes: the first one names the type, as the
+    field numbers of Input are the numbers of InputType, and the length behind it must be that of all the rest.
+
+    Raises:
+        InputTypeMismatch: it is of another type.
+        InvalidField: there is none, or it is no Input.
+    """
+    if not value:
+        raise InvalidField(field="input", problem=f"required; set the field {_field(route.input_type)}")
+    if value[0] == route.input_type << 3 | _LENGTH_DELIMITED and _is_one_field(value):
+        return value
+    try:
+        parsed = Input.FromString(value)
+    except DecodeError:
+        raise InvalidField(field="input", problem="not an Input (or its text is not UTF-8)") from None
+    check_input_type(parsed, route)
+    parsed.DiscardUnknownFields()
+    return parsed.SerializeToString()
+
+
+def check_input_type(value: Input, route: Route) -> None:
+    """Raises as `checked_input` does for an input that was parsed."""
+    found = value.WhichOneof("value")
+    if found is None:
+        raise InvalidField(field="input", problem=f"required; set the field {_field(route.input_type)}")
+    got = Input.DESCRIPTOR.fields_by_name[found].number
+    if got != route.input_type:
+        raise InputTypeMismatch(application=route.name, expected=type_name(route.input_type), got=type_name(got))
+
+
+def _is_one_field(value: bytes) -> bool:
+    """Whether a length follows the first byte, and exactly so many bytes follow it. Source: protobuf encoding."""
+    length = shift = 0
+    for at in range(1, min(len(value), 6)):
+        byte = value[at]
+        length |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return length == len(value) - at - 1
+        shift += 7
+    return False
+
+
+def type_name(input_type: int) -> str:
+    """The name of an input type as people write it: doubles, strings, ..."""
+    try:
+        return InputType.Name(input_type).removeprefix("INPUT_TYPE_").lower()
+    except ValueError:
+        return f"type {input_type}"
+
+
+def _field(input_type: int) -> str:
+    found = Input.DESCRIPTOR.fields_by_number.get(input_type)
+    return f'"{found.name}"' if found else "of the application's type"
+
+
+def answer(query: Query, now_ns: int, *, explain: bool) -> bytes:
+    """The serialized PredictResponse of a query that has ended: its output, or its application's default.
+
+    Raises:
+        ClipperError: it has no prediction, and its application no default output.
+    """
+    if query.batch is None:
+        return _default(query, now_ns, explain=explain)
+    assert query.version is not None
+    contribution = _contribution(query.version.model, query.version.version, query.batch.replica_id)
+    latency_us = (query.batch.replied_ns - query.arrived_ns) // 1000
+    response = PredictResponse(
+        query_id=query.query_id,
+        output=query.output,
+        confidence=1.0,
+        contributions=(contribution + _LATENCY_TAG + _varint(latency_us),),
+    )
+    if explain:
+        response.timing = _timing(query, now_ns)
+    return response.SerializeToString()
+
+
+def _default(query: Query, now_ns: int, *, explain: bool) -> bytes:
+    if query.route.default_output is None:
+        raise error_of(query)
+    response = PredictResponse(
+        query_id=query.query_id,
+        output=query.route.default_output,
+        default=True,
+        default_reason=query.reason,
+        default_explanation=explanation_of(query),
+    )
+    if query.version is not None:
+        response.contributions.append(_asked(query.version.model, query.version.version))
+    if explain:
+        response.timing = _timing(query, now_ns)
+    return response.SerializeToString()
+
+
+Result = PredictBatchResult
+NO_RESULT = PredictBatchResult()
+
+
+def result(query: Query, now_ns: int, *, explain: bool) -> Result:
+    """What stands for a query that has ended in a batch."""
+    try:
+        return PredictBatchResult(prediction=answer(query, now_ns, explain=explain))
+    except ClipperError as error:
+        return error_result(error)
+
+
+def error_result(error: ClipperError) -> Result:
+    """What stands for an error in a batch."""
+    return PredictBatchResult(error=to_rpc_status(error).SerializeToString())
+
+
+def batch_response(results: Sequence[Result]) -> bytes:
+    """The serialized PredictBatchResponse."""
+    return PredictBatchResponse(results=results).SerializeToString()
+
+
+def stream_response(tag: int, query: Query, now_ns: int, *, explain: bool) -> bytes:
+    """The serialized PredictStreamResponse to a query that has ended."""
+    try:
+        return PredictStreamResponse(tag=tag, prediction=answer(query, now_ns, explain=explain)).SerializeToString()
+    except ClipperError as error:
+        return stream_error(tag, error)
+
+
+def stream_error(tag: int, error: ClipperError) -> bytes:
+    """The serialized PredictStreamResponse with an error."""
+    return PredictStreamResponse(tag=tag, error=to_rpc_status(error).SerializeToString()).SerializeToString()
+
+
+def feedback_acknowledged(*, learned: bool) -> bytes:
+    """The serialized SendFeedbackResponse."""
+    return SendFeedbackResponse(learned=learned).SerializeToString()
+
+
+def description(route: Route) -> bytes:
+    """The serialized DescribeApplicationResponse of an application."""
+    response = DescribeApplicationResponse(
+        application=route.name,
+        input_type=route.input_type,  # type: ignore[arg-type]  # open enums take any number
+        has_default_output=route.default_output is not None,
+        models=route.models,
+    )
+    response.latency_objective.FromNanoseconds(route.objective_ns)
+    return response.SerializeToString()
+
+
+@lru_cache(maxsize=4096)
+def _contribution(model: str, version: str, replica_id: int) -> bytes:
+    """A serialized Contribution but for its last field, the latency."""
+    return Contribution(model=model, version=version, replica_id=replica_id, weight=1.0).SerializeToString()
+
+
+@lru_cache(maxsize=4096)
+def _asked(model: str, version: str) -> bytes:
+    """The serialized Contribution of a model that did not answer in time."""
+    return Contribution(model=model, version=version).SerializeToString()
+
+
+def _timing(query: Query, now_ns: int) -> bytes:
+    timing = Timing(total_us=(now_ns - query.arrived_ns) // 1000)
+    batch = query.batch
+    if batch is not None:
+        timing.queue_us = (batch.sent_ns - query.arrived_ns) // 1000
+        timing.linger_us = (batch.sent_ns - max(batch.lingered_from_ns, query.arrived_ns)) // 1000
+        timing.batch_rows = batch.rows
+        timing.model_us = batch.model_us
+        timing.network_us = max(0, (batch.replied_ns - batch.sent_ns) // 1000 - batch.model_us)
+    return timing.SerializeToString()
+
+
+def _varint(number: int) -> bytes:
+    """Source: protobuf encoding; numbers from 0."""
+    if number < 0x80:
+        return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _not_a(name: str) -> InvalidField:
+    return InvalidField(field="request", problem=f"not a clipper.v1.{name}")

@@ -1,0 +1,65 @@
+"""The entities of the configuration, from the messages of the Watch to the values of `routes`."""
+
+from __future__ import annotations
+
+from clipper.registry.v1.registry_pb2 import Entity, EntityKey
+from clipper.v1.admin_pb2 import Application, ModelVersion
+from clipper_frontend import routes
+
+
+def entity_from(message: Entity) -> routes.Entity | None:
+    """The entity in a message; None for a kind that this build does not know."""
+    match message.WhichOneof("entity"):
+        case "application":
+            return _application(message.application)
+        case "model":
+            return routes.Model(message.model.name, message.model.current_version)
+        case "model_version":
+            return _version(message.model_version)
+        case "replica":
+            replica = message.replica
+            return routes.Replica(replica.model, replica.version, replica.replica_id, replica.address)
+        case _:
+            return None
+
+
+def key_from(message: EntityKey) -> routes.Key | None:
+    """The key in a message; None for a kind that this build does not know."""
+    match message.WhichOneof("key"):
+        case "application":
+            return routes.application_key(message.application)
+        case "model":
+            return routes.model_key(message.model)
+        case "model_version":
+            return routes.version_key(message.model_version.model, message.model_version.version)
+        case "replica":
+            return routes.replica_key(message.replica.model, message.replica.version, message.replica.replica_id)
+        case _:
+            return None
+
+
+def _application(message: Application) -> routes.Application:
+    return routes.Application(
+        name=message.name,
+        input_type=message.input_type,
+        objective_ns=message.latency_objective.ToNanoseconds(),
+        default_output=message.default_output.SerializeToString() if message.HasField("default_output") else None,
+        links=tuple(routes.Link(link.model, link.weight or 1.0) for link in message.links),
+    )
+
+
+def _version(message: ModelVersion) -> routes.Version:
+    batching = message.batching
+    return routes.Version(
+        model=message.model,
+        version=message.version,
+        uid=message.uid or f"{message.model}:{message.version}",
+        input_type=message.input_type,
+        batching=routes.Batching(
+            max_batch_rows=batching.max_batch_rows,
+            linger_ns=batching.linger.ToNanoseconds(),
+            max_queue_rows=batching.max_queue_rows,
+            max_batches_in_flight=batching.max_batches_in_flight,
+            no_retry=batching.no_retry,
+        ),
+    )

@@ -1,0 +1,143 @@
+"""One query on its way: a plain object that is answered exactly once.
+
+Rules of this file
+ 1. Pure: no clock, no tasks, no wire.
+ 2. `on_done` is called exactly once, by whichever of `succeed`, `fail` and `expire` comes first; never after `leave`.
+    All four may be called at any time, in any order, as often as anyone likes.
+ 3. Whatever ends a query also takes it out of the queue that it waits in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Protocol
+
+from clipper_frontend.routes import Route, Version
+
+
+class Reason(IntEnum):
+    """Why there is no prediction, numbered as clipper.v1.DefaultReason."""
+
+    NONE = 0
+    NO_MODEL = 1
+    NO_REPLICA = 2
+    LATE = 3
+    OVERLOADED = 4
+    MODEL_ERROR = 5
+    REPLICA_LOST = 6
+
+
+class Discards(Protocol):
+    """A queue, as a query that waits in it knows it."""
+
+    def discard(self, item: Query, /) -> None:
+        """Takes the query out."""
+
+
+class Batch:
+    """One batch that was sent to a replica, and what became of it."""
+
+    __slots__ = ("lingered_from_ns", "model_us", "replica_id", "replied_ns", "rows", "sent_ns")
+
+    def __init__(self, replica_id: int, rows: int, lingered_from_ns: int, sent_ns: int) -> None:
+        self.replica_id = replica_id
+        self.rows = rows
+        self.lingered_from_ns = lingered_from_ns
+        """Since when a replica was free but waited for more; sent_ns when it did not."""
+        self.sent_ns = sent_ns
+        self.replied_ns = 0
+        self.model_us = 0
+
+
+class Query:
+    """One input of one application, to be answered by one model version.
+
+    `input` is the serialized value; it is dropped when the query ends, so that nothing holds on to it. Once the query
+    is done, either `output` and `batch` are set, or `reason` with its `kind` and `problem`.
+    """
+
+    __slots__ = (
+        "arrived_ns",
+        "batch",
+        "deadline_ns",
+        "input",
+        "is_done",
+        "is_waiting",
+        "kind",
+        "losses",
+        "on_done",
+        "output",
+        "problem",
+        "query_id",
+        "queue",
+        "reason",
+        "route",
+        "rows",
+        "version",
+    )
+
+    def __init__(
+        self,
+        query_id: int,
+        route: Route,
+        version: Version | None,
+        value: bytes,
+        arrived_ns: int,
+        deadline_ns: int,
+        on_done: Callable[[Query], None],
+    ) -> None:
+        self.query_id = query_id
+        self.route = route
+        self.version = version
+        self.input = value
+        self.rows = 1
+        self.arrived_ns = arrived_ns
+        self.deadline_ns = deadline_ns
+        self.on_done = on_done
+        self.is_done = False
+        self.is_waiting = False
+        self.queue: Discards | None = None
+        self.losses = 0
+        """How many replicas were lost while they had it."""
+        self.output = b""
+        self.batch: Batch | None = None
+        self.reason = Reason.NONE
+        self.kind = ""
+        self.problem = ""
+
+    def succeed(self, output: bytes, batch: Batch) -> None:
+        """Ends it with a model's serialized output."""
+        if not self.is_done:
+            self.output = output
+            self.batch = batch
+            self._end()(self)
+
+    def fail(self, reason: Reason, problem: str = "", kind: str = "") -> None:
+        """Ends it without a prediction. `kind` and `problem` say more where the reason alone does not."""
+        if not self.is_done:
+            self.reason = reason
+            self.kind = kind
+            self.problem = problem
+            self._end()(self)
+
+    def expire(self) -> None:
+        """Ends it since its deadline has passed."""
+        self.fail(Reason.REPLICA_LOST if self.losses else Reason.LATE)
+
+    def leave(self) -> None:
+        """Ends it without telling anybody: its caller has left."""
+        if not self.is_done:
+            self._end()
+
+    def _end(self) -> Callable[[Query], None]:
+        self.is_done = True
+        if self.is_waiting and self.queue is not None:
+            self.queue.discard(self)
+        self.input = b""
+        on_done, self.on_done = self.on_done, _nobody
+        return on_done
+
+
+def _nobody(_query: Query) -> None:
+    """Stands where the callback of an ended query was, so that nothing holds on to its call."""

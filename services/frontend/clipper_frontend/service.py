@@ -1,0 +1,128 @@
+"""The door: PredictService on the raw seam. Check, call, encode, return; it decides nothing.
+
+A unary call costs one Query and no task, whatever it carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from clipper.wire.v1.wire_pb2 import PredictRequest
+from clipper_frontend import codec
+from clipper_frontend.calls import BatchCall, StreamSession
+from clipper_frontend.predictor import Predictor
+from clipper_frontend.query import Query
+from clipper_rpc.errors import ClipperError, TooManyInputs
+from clipper_rpc.status import for_caller
+from clipper_rpc.transport import Methods, StreamCall, Streaming, Unary, UnaryCall
+
+PREDICT_SERVICE = "clipper.v1.PredictService"
+
+
+class PredictService:
+    """Handlers of PredictService.
+
+    Args:
+        max_batch_inputs: how many inputs one PredictBatch may have.
+        max_stream_queries: how many queries of one stream may be under way; then it is not read any further.
+    """
+
+    def __init__(
+        self, predictor: Predictor, now_ns: Callable[[], int], *, max_batch_inputs: int, max_stream_queries: int
+    ) -> None:
+        self._predictor = predictor
+        self._now_ns = now_ns
+        self._max_batch_inputs = max_batch_inputs
+        self._max_stream_queries = max_stream_queries
+
+    def methods(self) -> Methods:
+        """The handlers, for the transport."""
+        return {
+            f"/{PREDICT_SERVICE}/Predict": Unary(self.predict),
+            f"/{PREDICT_SERVICE}/PredictBatch": Unary(self.predict_batch),
+            f"/{PREDICT_SERVICE}/PredictStream": Streaming(self.predict_stream),
+            f"/{PREDICT_SERVICE}/DescribeApplication": Unary(self.describe_application),
+        }
+
+    def predict(self, call: UnaryCall) -> None:
+        """Answers one query."""
+        request = codec.parse_predict(call.payload)
+        query = self._start(request, call.deadline_ns, partial(self._answer, call, request.explain))
+        call.on_leave = query.leave
+
+    def _start(self, request: PredictRequest, client_ns: int | None, on_done: Callable[[Query], None]) -> Query:
+        now_ns = self._now_ns()
+        predictor = self._predictor
+        route = predictor.route(request.application)
+        value = codec.checked_input(request.input, route)
+        codec.check_context(request.context)
+        version = predictor.version(route, request.version)
+        deadline_ns = predictor.deadline_ns(route, now_ns, client_ns)
+        return predictor.predict(route, version, value, now_ns, deadline_ns, on_done)
+
+    def _answer(self, call: UnaryCall, explain: bool, query: Query) -> None:
+        try:
+            answer = codec.answer(query, self._now_ns(), explain=explain)
+        except Exception as error:  # noqa: BLE001  # this caller is told; its neighbours in the batch go on
+            call.fail(for_caller(error, process="frontend"))
+        else:
+            call.reply(answer)
+
+    def predict_batch(self, call: UnaryCall) -> None:
+        """Answers many inputs at once, in order, each with its own outcome."""
+        request = codec.parse_predict_batch(call.payload)
+        size = len(request.inputs)
+        if size > self._max_batch_inputs:
+            raise TooManyInputs(got=str(size), limit=str(self._max_batch_inputs))
+        now_ns = self._now_ns()
+        predictor = self._predictor
+        route = predictor.route(request.application)
+        codec.check_context(request.context)
+        predictor.version(route, request.version)  # a version that does not exist fails the call, not each input
+        deadline_ns = predictor.deadline_ns(route, now_ns, call.deadline_ns)
+        batch = BatchCall(call, size, self._now_ns, explain=request.explain)
+        call.on_leave = batch.leave
+        for index, value in enumerate(request.inputs):
+            try:
+                checked = codec.checked_input(value, route)
+            except ClipperError as error:
+                batch.refuse(index, error)
+                continue
+            version = predictor.version(route, request.version)  # each input falls into a share of its own
+            done = partial(batch.done, index)
+            batch.queries.append(predictor.predict(route, version, checked, now_ns, deadline_ns, done))
+        batch.complete()
+
+    async def predict_stream(self, call: StreamCall) -> None:
+        """Answers the queries of a stream, each as soon as it is ready. Two tasks, however many queries pass."""
+        session = StreamSession(call, self._now_ns, max_queries=self._max_stream_queries)
+        fault: ClipperError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(session.write())
+                try:
+                    async for payload in call.requests():
+                        self._start_on(session, payload)
+                        await session.room()
+                except ClipperError as error:  # what cannot be parsed has no tag: the stream ends
+                    fault = error
+                session.end()
+        finally:
+            session.leave()
+        if fault is not None:
+            raise fault
+
+    def _start_on(self, session: StreamSession, payload: bytes) -> None:
+        message = codec.parse_predict_stream(payload)
+        request = message.request
+        try:
+            session.started(self._start(request, None, partial(session.done, message.tag, request.explain)))
+        except ClipperError as error:
+            session.refuse(message.tag, error)
+
+    def describe_application(self, call: UnaryCall) -> None:
+        """Tells what a client must know of an application."""
+        request = codec.parse_describe(call.payload)
+        call.reply(codec.description(self._predictor.route(request.application)))

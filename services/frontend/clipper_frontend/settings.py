@@ -1,0 +1,131 @@
+"""The settings of one frontend. Only `app` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import click
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from clipper_rpc.transport import MAX_MESSAGE_BYTES
+
+
+def _addresses(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(each.strip() for each in value.split(",") if each.strip())
+
+
+def _checked_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} is no address: write host:port, e.g. 127.0.0.1:7001")
+    return address
+
+
+def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if not addresses:
+        raise ValueError("give at least one address")
+    return tuple(map(_checked_address, addresses))
+
+
+_Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses), AfterValidator(_checked_addresses)]
+
+
+class Settings(BaseSettings):
+    """Flags, else variables CLIPPER_FRONTEND_..., else the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLIPPER_FRONTEND_", frozen=True, env_ignore_empty=True, use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 7000
+    """The port to listen on; 0 takes a free one."""
+    manager: _Addresses = ("127.0.0.1:7001",)
+    """Managers, host:port[,host:port...]; any one that answers will do."""
+    advertise: Annotated[str, AfterValidator(_checked_address)] | None = None
+    """Where others reach it, host:port, for the list of instances. Default: where it listens."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many processes share the port; above 1 this one only looks after them."""
+    transport: Literal["auto", "native", "grpcio"] = "auto"
+    """What carries gRPC."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged: that and above."""
+    ready_fd: Annotated[int, Field(ge=0)] | None = None
+    """An inherited descriptor that gets one line of JSON once all processes answer."""
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """How many seconds running calls may take when the process is asked to stop."""
+    reply_margin_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    """How many milliseconds before a client's deadline its default leaves, so that it arrives in time."""
+    max_batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 128
+    """The largest batch of a model that sets no limit itself, in inputs."""
+    max_batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many batches one replica may have at once, if its version does not say."""
+    max_queue_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
+    """How many inputs may wait for one version, if it does not say; more are refused."""
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """To how many replicas a query is given, one after the other, when they are lost."""
+    max_batch_inputs: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """How many inputs one PredictBatch may have."""
+    max_stream_queries: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    """How many queries of one PredictStream may be under way."""
+    max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = MAX_MESSAGE_BYTES
+    """The largest message, each way."""
+    shared_port: bool = False
+    """Set for a worker: other processes listen on the port too."""
+    parent_fd: Annotated[int, Field(ge=0)] | None = None
+    """Set for a worker: it stops when this descriptor is closed, since then its parent is gone."""
+
+    def as_flags(self) -> list[str]:
+        """The flags that give these settings to another process."""
+        return [text for name, value in self for text in _flag(name, value)]
+
+
+_INTERNAL = frozenset(("shared_port", "parent_fd"))
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a click command one flag per setting, with its description, default and variable."""
+    for name, field in reversed(Settings.model_fields.items()):
+        click.option(
+            _flag_name(name),
+            type=_click_type(field),
+            metavar=_metavar(name, field),
+            help=f"{field.description} {_default(field)}[env: CLIPPER_FRONTEND_{name.upper()}]",
+            hidden=name in _INTERNAL,
+        )(command)
+    return command
+
+
+def _flag(name: str, value: object) -> Iterator[str]:
+    if value is not None:
+        yield _flag_name(name)
+        yield ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _flag_name(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _click_type(field: FieldInfo) -> click.Choice[str] | None:
+    if get_origin(field.annotation) is Literal:
+        return click.Choice(get_args(field.annotation))
+    return None  # pydantic checks it
+
+
+def _metavar(name: str, field: FieldInfo) -> str | None:
+    if name == "manager":
+        return "HOST:PORT[,...]"
+    return "NUMBER" if isinstance(field.default, int | float) else None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is None:
+        return ""
+    value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"Default: {value}. "
