@@ -39,7 +39,7 @@ def grpc_load(address: str, method: str, message: bytes, *, connections: int, in
     with tempfile.TemporaryDirectory() as directory:
         body, log = Path(directory, "body"), Path(directory, "log")
         body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
-        arguments = ["h2load", "-c", str(connections), "-m", str(in_flight // connections), "-D", str(seconds)]
+        arguments = ["h2load", "-c", str(connections), "-m", str(in_flight // connections), "-D", f"{seconds:g}"]
         arguments += ["--warm-up-time", "1", "-d", str(body), "--log-file", str(log)]
         arguments += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{method}"]
         run = subprocess.run(arguments, capture_output=True, text=True, check=True)
