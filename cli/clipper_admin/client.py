@@ -1,23 +1,25 @@
 """AdminService and PredictService over gRPC, synchronous: what ClipperConnection and clipperctl are built on.
 
-Results are messages of clipper.v1. Every call has a timeout; errors come back as the exceptions of clipper_rpc.errors.
+Results are the plain values of `resources`. Every call has a timeout; errors come back as the exceptions
+of clipper_rpc.errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from clipper.v1 import admin_pb2, predict_pb2, values_pb2
+from clipper.v1 import admin_pb2, predict_pb2
+from clipper_admin.convert import resources as convert
+from clipper_admin.convert.values import to_input
+from clipper_admin.resources import Application, Description, Instance, Model, ModelVersion, Prediction, Replica
 from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import RemoteError, from_status
 from clipper_rpc.transport import MAX_MESSAGE_BYTES, Status
-from clipper_runtime.manifest import InputType
 
 _ADMIN = "/clipper.v1.AdminService/"
 _PREDICT = "/clipper.v1.PredictService/"
@@ -35,6 +37,7 @@ _OPTIONS = (
 )
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
 
 
 class Client:
@@ -67,144 +70,155 @@ class Client:
 
     # Applications
 
-    def create_application(
-        self, name: str, input_type: InputType, default_output: values_pb2.Output | None, objective_us: int
-    ) -> admin_pb2.Application:
-        """Creates an application."""
-        application = admin_pb2.Application(
-            name=name,
-            input_type=input_type.number,  # type: ignore[arg-type]  # the enum's number
-            default_output=default_output,
-            latency_objective=Duration(seconds=objective_us // 10**6, nanos=objective_us % 10**6 * 1000),
-        )
-        request = admin_pb2.CreateApplicationRequest(application=application)
-        return self._admin("CreateApplication", request, admin_pb2.CreateApplicationResponse).application
+    def create_application(self, application: Application) -> None:
+        """Creates an application; its links must be empty."""
+        request = admin_pb2.CreateApplicationRequest(application=convert.application_message(application))
+        self._admin("CreateApplication", request, admin_pb2.CreateApplicationResponse)
 
-    def get_application(self, name: str) -> admin_pb2.Application:
+    def get_application(self, name: str) -> Application:
         """One application."""
         request = admin_pb2.GetApplicationRequest(application=name)
-        return self._admin("GetApplication", request, admin_pb2.GetApplicationResponse).application
+        found = self._admin("GetApplication", request, admin_pb2.GetApplicationResponse)
+        return convert.application(found.application)
 
-    def list_applications(self) -> list[admin_pb2.Application]:
+    def list_applications(self) -> list[Application]:
         """All applications, by name."""
 
-        def page(token: str) -> tuple[Sequence[admin_pb2.Application], str]:
+        def page(token: str) -> tuple[Iterable[admin_pb2.Application], str]:
             request = admin_pb2.ListApplicationsRequest(page_size=_PAGE, page_token=token)
             found = self._admin("ListApplications", request, admin_pb2.ListApplicationsResponse)
             return found.applications, found.next_page_token
 
-        return list(_all(page))
+        return [convert.application(each) for each in _all(page)]
 
     def delete_application(self, name: str) -> None:
         """Deletes an application with its links; its traffic ends at once."""
         request = admin_pb2.DeleteApplicationRequest(application=name)
         self._admin("DeleteApplication", request, admin_pb2.DeleteApplicationResponse)
 
-    def link_model(self, application: str, model: str, weight: float = 0) -> admin_pb2.Application:
+    def link_model(self, application: str, model: str, weight: float = 0) -> None:
         """Links a model to an application."""
         request = admin_pb2.LinkModelRequest(application=application, model=model, weight=weight)
-        return self._admin("LinkModel", request, admin_pb2.LinkModelResponse).application
+        self._admin("LinkModel", request, admin_pb2.LinkModelResponse)
 
-    def unlink_model(self, application: str, model: str) -> admin_pb2.Application:
+    def unlink_model(self, application: str, model: str) -> None:
         """Removes a link."""
         request = admin_pb2.UnlinkModelRequest(application=application, model=model)
-        return self._admin("UnlinkModel", request, admin_pb2.UnlinkModelResponse).application
+        self._admin("UnlinkModel", request, admin_pb2.UnlinkModelResponse)
 
     # Models
 
-    def create_model_version(self, version: admin_pb2.ModelVersion, *, activate: bool = False) -> None:
+    def create_model_version(self, version: ModelVersion, *, activate: bool = False) -> None:
         """Registers a version of a model."""
-        request = admin_pb2.CreateModelVersionRequest(model_version=version, activate=activate)
+        message = convert.model_version_message(version)
+        request = admin_pb2.CreateModelVersionRequest(model_version=message, activate=activate)
         self._admin("CreateModelVersion", request, admin_pb2.CreateModelVersionResponse)
 
-    def get_model_version(self, model: str, version: str) -> admin_pb2.ModelVersion:
+    def get_model_version(self, model: str, version: str) -> ModelVersion:
         """One version of a model."""
         request = admin_pb2.GetModelVersionRequest(model=model, version=version)
-        return self._admin("GetModelVersion", request, admin_pb2.GetModelVersionResponse).model_version
+        found = self._admin("GetModelVersion", request, admin_pb2.GetModelVersionResponse)
+        return convert.model_version(found.model_version)
 
-    def list_model_versions(self, model: str = "") -> list[admin_pb2.ModelVersion]:
+    def list_model_versions(self, model: str = "") -> list[ModelVersion]:
         """The versions of a model, or of all, by model and then by age."""
 
-        def page(token: str) -> tuple[Sequence[admin_pb2.ModelVersion], str]:
+        def page(token: str) -> tuple[Iterable[admin_pb2.ModelVersion], str]:
             request = admin_pb2.ListModelVersionsRequest(model=model, page_size=_PAGE, page_token=token)
             found = self._admin("ListModelVersions", request, admin_pb2.ListModelVersionsResponse)
             return found.model_versions, found.next_page_token
 
-        return list(_all(page))
+        return [convert.model_version(each) for each in _all(page)]
 
-    def activate_model_version(self, model: str, version: str) -> admin_pb2.Model:
+    def activate_model_version(self, model: str, version: str) -> None:
         """Makes a version the current one."""
         request = admin_pb2.ActivateModelVersionRequest(model=model, version=version)
-        return self._admin("ActivateModelVersion", request, admin_pb2.ActivateModelVersionResponse).model
+        self._admin("ActivateModelVersion", request, admin_pb2.ActivateModelVersionResponse)
 
     def delete_model_version(self, model: str, version: str, *, force: bool = False) -> None:
         """Deletes a version; its replicas get no more queries."""
         request = admin_pb2.DeleteModelVersionRequest(model=model, version=version, force=force)
         self._admin("DeleteModelVersion", request, admin_pb2.DeleteModelVersionResponse)
 
-    def get_model(self, model: str) -> admin_pb2.Model:
+    def get_model(self, model: str) -> Model:
         """One model."""
         request = admin_pb2.GetModelRequest(model=model)
-        return self._admin("GetModel", request, admin_pb2.GetModelResponse).model
+        return convert.model(self._admin("GetModel", request, admin_pb2.GetModelResponse).model)
 
-    def list_models(self) -> list[admin_pb2.Model]:
+    def list_models(self) -> list[Model]:
         """All models, by name."""
 
-        def page(token: str) -> tuple[Sequence[admin_pb2.Model], str]:
+        def page(token: str) -> tuple[Iterable[admin_pb2.Model], str]:
             request = admin_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
             found = self._admin("ListModels", request, admin_pb2.ListModelsResponse)
             return found.models, found.next_page_token
 
-        return list(_all(page))
+        return [convert.model(each) for each in _all(page)]
 
     # What runs
 
-    def get_replica(self, model: str, version: str, replica_id: int) -> admin_pb2.Replica:
+    def get_replica(self, model: str, version: str, replica_id: int) -> Replica:
         """One replica."""
         request = admin_pb2.GetReplicaRequest(model=model, version=version, replica_id=replica_id)
-        return self._admin("GetReplica", request, admin_pb2.GetReplicaResponse).replica
+        return convert.replica(self._admin("GetReplica", request, admin_pb2.GetReplicaResponse).replica)
 
-    def list_replicas(self, model: str = "", version: str = "") -> list[admin_pb2.Replica]:
+    def list_replicas(self, model: str = "", version: str = "") -> list[Replica]:
         """The replicas that hold a lease, of a version or of all."""
 
-        def page(token: str) -> tuple[Sequence[admin_pb2.Replica], str]:
+        def page(token: str) -> tuple[Iterable[admin_pb2.Replica], str]:
             request = admin_pb2.ListReplicasRequest(model=model, version=version, page_size=_PAGE, page_token=token)
             found = self._admin("ListReplicas", request, admin_pb2.ListReplicasResponse)
             return found.replicas, found.next_page_token
 
-        return list(_all(page))
+        return [convert.replica(each) for each in _all(page)]
 
-    def list_instances(self) -> list[admin_pb2.Instance]:
+    def list_instances(self) -> list[Instance]:
         """The frontends and managers that hold a lease."""
 
-        def page(token: str) -> tuple[Sequence[admin_pb2.Instance], str]:
+        def page(token: str) -> tuple[Iterable[admin_pb2.Instance], str]:
             request = admin_pb2.ListInstancesRequest(page_size=_PAGE, page_token=token)
             found = self._admin("ListInstances", request, admin_pb2.ListInstancesResponse)
             return found.instances, found.next_page_token
 
-        return list(_all(page))
+        return [convert.instance(each) for each in _all(page)]
 
     # Predictions
 
-    def describe_application(self, name: str) -> predict_pb2.DescribeApplicationResponse:
+    def describe_application(self, name: str) -> Description:
         """What one must know of an application to ask it."""
         request = predict_pb2.DescribeApplicationRequest(application=name)
-        return self._predict("DescribeApplication", request, predict_pb2.DescribeApplicationResponse, self._timeout_s)
+        response = predict_pb2.DescribeApplicationResponse
+        return convert.description(self._predict("DescribeApplication", request, response, self._timeout_s))
 
-    def predict(self, request: predict_pb2.PredictRequest, *, timeout_s: float = 0) -> predict_pb2.PredictResponse:
-        """Asks for one prediction. `timeout_s` 0: as long as the application's objective allows."""
-        timeout_s = timeout_s or self._patience_s(request.application)
-        return self._predict("Predict", request, predict_pb2.PredictResponse, timeout_s)
+    def predict(self, asked: Description, value: object, *, version: str = "", context: str = "") -> Prediction:
+        """Asks an application for one prediction.
+
+        Args:
+            asked: the application, as `describe_application` has told it.
+            value: of its input type (bytes may be base64 text).
+            version: that of the model; by default the current one.
+            context: the user or session that asks.
+
+        Raises:
+            ClipperError: the query's own, if the application has no default output.
+        """
+        request = predict_pb2.PredictRequest(
+            application=asked.application, input=to_input(value, asked.input_type), version=version, context=context
+        )
+        return convert.prediction(self._predict("Predict", request, predict_pb2.PredictResponse, _patience_s(asked)))
 
     def predict_batch(
-        self, request: predict_pb2.PredictBatchRequest, *, timeout_s: float = 0
-    ) -> predict_pb2.PredictBatchResponse:
-        """Asks for many predictions; one result each, in order."""
-        timeout_s = timeout_s or self._patience_s(request.application)
-        return self._predict("PredictBatch", request, predict_pb2.PredictBatchResponse, timeout_s)
-
-    def _patience_s(self, application: str) -> float:
-        return self.describe_application(application).latency_objective.ToTimedelta().total_seconds() + _MARGIN_S
+        self, asked: Description, values: Iterable[object], *, version: str = "", context: str = ""
+    ) -> list[Prediction | ClipperError]:
+        """Asks an application for many predictions; as `predict`, with one result or error each, in order."""
+        request = predict_pb2.PredictBatchRequest(
+            application=asked.application,
+            inputs=[to_input(value, asked.input_type) for value in values],
+            version=version,
+            context=context,
+        )
+        found = self._predict("PredictBatch", request, predict_pb2.PredictBatchResponse, _patience_s(asked))
+        return [convert.batch_result(each) for each in found.results]
 
     def _admin(self, method: str, request: Message, response: type[R]) -> R:
         where = f"The manager at {self._manager_address}"
@@ -217,6 +231,10 @@ class Client:
             )
         where = f"The frontend at {self._frontend_address}"
         return _call(self._frontend, _PREDICT + method, request, response, timeout_s, where)
+
+
+def _patience_s(asked: Description) -> float:
+    return asked.objective_us / 1e6 + _MARGIN_S
 
 
 def _call(channel: Any, method: str, request: Message, response: type[R], timeout_s: float, where: str) -> R:
@@ -242,10 +260,7 @@ def _domain_error(error: Any, where: str, timeout_s: float) -> ClipperError:
     return from_status(Status(code, error.details() or "", details))
 
 
-T = TypeVar("T")
-
-
-def _all(page: Callable[[str], tuple[Sequence[T], str]]) -> Iterator[T]:
+def _all(page: Callable[[str], tuple[Iterable[T], str]]) -> Iterator[T]:
     token = ""
     while True:
         found, token = page(token)

@@ -11,12 +11,11 @@ from typing import Any
 
 import httpx
 
-from clipper.v1 import admin_pb2, values_pb2
 from clipper_admin import progress, rehearsal, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import NO_CONTAINER, ContainerManager
 from clipper_admin.exceptions import ClipperException, UnconnectedException
-from clipper_admin.values import to_output
+from clipper_admin.resources import Application, ModelVersion
 from clipper_rpc.errors import ClipperError, Code
 from clipper_runtime.manifest import InputType, checked_name, checked_version
 
@@ -110,9 +109,10 @@ class ClipperConnection:
             slo_micros: the time within which every query is answered, in microseconds; 100000 is a good start.
         """
         with _translated():
-            kind = InputType.parse(input_type)
-            default: values_pb2.Output | None = None if default_output is None else to_output(default_output)
-            self.client.create_application(checked_name(name), kind, default, slo_micros)
+            kind, has_default = InputType.parse(input_type), default_output is not None
+            self.client.create_application(
+                Application(checked_name(name), kind, slo_micros, has_default, default_output)
+            )
         _log.info("Application %s was successfully registered", name)
 
     def unregister_application(self, name: str) -> None:
@@ -280,7 +280,7 @@ class ClipperConnection:
             raise ClipperException(
                 f"Model {name}:{version} is a containerless model: its replicas are started by somebody else."
             )
-        self.cm.set_num_replicas(name, version, views.input_type(found.input_type), found.image, num_replicas)
+        self.cm.set_num_replicas(name, version, str(found.input_type), found.image, num_replicas)
         self._wait_for_replicas(name, version, num_replicas)
 
     def get_all_models(self, verbose: bool = False) -> list[Any]:
@@ -394,8 +394,7 @@ class ClipperConnection:
         found: dict[str, dict[str, bool]] = {}
         with _translated():
             for each in self.client.list_model_versions():
-                is_current = each.state == admin_pb2.ModelVersion.STATE_ACTIVE
-                found.setdefault(each.model, {})[each.version] = is_current
+                found.setdefault(each.model, {})[each.version] = each.is_current
         return found
 
     def _refuse_existing(self, name: str, version: str) -> None:
@@ -460,19 +459,9 @@ def _names(model_names: Sequence[str]) -> list[str]:
 
 def _version(
     name: str, version: str, input_type: str, image: str, labels: Sequence[str] | None, batch_size: int
-) -> admin_pb2.ModelVersion:
+) -> ModelVersion:
     if batch_size < 1 and batch_size != -1:
         raise ClipperException(f"batch_size is {batch_size}; give the largest batch, or -1 for the frontend's choice.")
     with _translated():
         kind = InputType.parse(input_type)
-    batching = admin_pb2.Batching()
-    if batch_size != -1:
-        batching.policy, batching.max_batch_rows = admin_pb2.Batching.POLICY_FIXED, batch_size
-    return admin_pb2.ModelVersion(
-        model=name,
-        version=version,
-        input_type=kind.number,  # type: ignore[arg-type]  # the enum's number
-        labels=labels or (),
-        image=image,
-        batching=batching,
-    )
+    return ModelVersion(name, version, kind, tuple(labels or ()), image, max_batch_rows=max(batch_size, 0))

@@ -6,9 +6,8 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clipper.model.v1 import model_service_pb2
+from clipper_admin.convert.values import model_request
 from clipper_admin.exceptions import ClipperException
-from clipper_admin.values import to_input
 from clipper_rpc.errors import InvalidField
 from clipper_runtime.codec import decoder
 from clipper_runtime.errors import RuntimeFault
@@ -26,18 +25,18 @@ def rehearse(query: Mapping[str, Any], func: Callable[[Any], Any], input_type: s
     try:
         kind = InputType.parse(input_type)
         if "input" in query:
-            inputs = [to_input(query["input"], kind)]
+            inputs = [query["input"]]
         elif isinstance(query.get("input_batch"), list | tuple):
-            inputs = [to_input(each, kind) for each in query["input_batch"]]
+            inputs = list(query["input_batch"])
         else:
             raise ClipperException('A query is {"input": X} or {"input_batch": [X, …]}.')
+        request = model_request(inputs, kind)
         served = pickle.loads(pack(func).data)  # noqa: S301  # was pickled in this very line
     except (ValueError, InvalidField, RuntimeFault) as error:
         raise ClipperException(str(error)) from error
     if not inputs:
         return []
-    request = model_service_pb2.PredictRequest(inputs=inputs)
-    batch = decoder(kind)(request.SerializeToString())
+    batch = decoder(kind)(request)
     outputs = served(batch.build(0, batch.rows))
     try:
         count = len(outputs)

@@ -24,7 +24,7 @@ from clipper_admin.supervisor.commands import Commands
 from clipper_admin.supervisor.control import LIMIT_BYTES, Request, Verb, error_line, reply_line
 from clipper_admin.supervisor.leftovers import Ledger
 from clipper_admin.supervisor.records import JsonObject, Running
-from clipper_rpc.lifecycle import StopRequest, stop_on_signals
+from clipper_rpc.lifecycle import StopRequest, run
 from clipper_rpc.logs import JsonFormatter
 
 _PORT_TRIES = 3
@@ -42,21 +42,19 @@ def main() -> None:
     try:
         with directory.hold_lock():
             _configure_log(directory)
-            asyncio.run(_supervise(directory, options.ready_fd))
+            run(lambda stop: _supervise(directory, options.ready_fd, stop))
     except (AlreadyRunning, ChildFailed, OSError, ValueError) as error:
         _tell(options.ready_fd, {"error": str(error)})
         raise SystemExit(1) from None
 
 
-async def _supervise(directory: ClusterDir, ready_fd: int | None) -> None:
+async def _supervise(directory: ClusterDir, ready_fd: int | None, stop: StopRequest) -> None:
     ledger = Ledger(directory.processes)
     if leftovers := ledger.end_leftovers():
         _log.warning("leftovers_ended", extra={"pids": leftovers})
-    async with stop_on_signals() as stop:
-        stop_requested = asyncio.ensure_future(stop.wait())
-        async with _started(directory, ledger, stop) as running:
-            _tell(ready_fd, running.to_json())
-            await stop_requested
+    async with _started(directory, ledger, stop) as running:
+        _tell(ready_fd, running.to_json())
+        await stop.wait()
     directory.running.unlink(missing_ok=True)
     _log.info("stopped")
 

@@ -148,7 +148,6 @@ class Child:
             stdout=pump.write_fd,
             stderr=pump.write_fd,
             pass_fds=passed,
-            process_group=0,
             cwd=self.command.cwd if self.command.cwd is not None and self.command.cwd.is_dir() else None,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

@@ -67,7 +67,10 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-        await self._tasks.__aexit__(kind, error, trace)
+        if isinstance(error, asyncio.CancelledError):
+            await self._tasks.__aexit__(kind, error, trace)
+        else:  # an error of the body travels as it is, not in a group
+            await self._tasks.__aexit__(None, None, None)
 
     async def start(self) -> None:
         """Starts everything but the replicas and waits until it is up; then starts the replicas that are wanted.

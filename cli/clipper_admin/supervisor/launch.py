@@ -2,7 +2,8 @@
 
 Run as a script, by path:
 
-    python -I -S launch.py with-parent PID PROGRAM [ARGUMENT…]   the program gets SIGTERM when PID, its parent, dies
+    python -I -S launch.py with-parent PID PROGRAM [ARGUMENT…]   the program leads a group, and gets SIGTERM
+                                                                 when PID, its parent, dies
     python -I -S launch.py detached PROGRAM [ARGUMENT…]          the program runs in a session of its own, under init
 
 It becomes the program (exec), so it costs its 15 ms once and no memory. Imports nothing of ours, to be quick.
@@ -18,6 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _with_parent(parent: int, program: list[str]) -> None:
+    os.setpgid(0, 0)  # so that whatever it starts itself can be ended with it
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died before it could be watched

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from clipper.model.v1 import model_service_pb2
 from clipper.v1 import values_pb2
 from clipper_rpc.errors import InvalidField
 from clipper_runtime.codec import DATA_TYPES
@@ -86,21 +86,10 @@ def from_output(output: values_pb2.Output) -> Any:
             return None
 
 
-def to_plain(value: object) -> Any:
-    """A value as JSON can write it: bytes as base64, arrays as lists, what is not a number as null."""
-    match value:
-        case bytes():
-            return base64.b64encode(value).decode()
-        case np.ndarray():
-            return to_plain(value.tolist())
-        case float() if not math.isfinite(value):
-            return None
-        case list() | tuple():
-            return [to_plain(each) for each in value]
-        case dict():
-            return {str(key): to_plain(each) for key, each in value.items()}
-        case _:
-            return value
+def model_request(values: Iterable[object], input_type: InputType) -> bytes:
+    """The serialized request that a runtime would get for these values. Raises as `to_input` does."""
+    inputs = [to_input(value, input_type) for value in values]
+    return model_service_pb2.PredictRequest(inputs=inputs).SerializeToString()
 
 
 def _numbers(value: object, input_type: InputType) -> list[float]:

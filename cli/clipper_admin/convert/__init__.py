@@ -1,0 +1,5 @@
+"""Between messages of clipper.v1 and what Python programs work with.
+
+values     Python and JSON values to inputs and outputs, and back
+resources  applications, models, replicas and predictions
+"""

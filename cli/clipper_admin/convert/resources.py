@@ -1,0 +1,159 @@
+"""Messages of clipper.v1 to the plain values of `clipper_admin.resources`, and back where they are sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clipper.v1 import admin_pb2, predict_pb2
+from clipper_admin.convert.values import from_output, to_output
+from clipper_admin.resources import (
+    Application,
+    Contribution,
+    Description,
+    Instance,
+    Link,
+    Model,
+    ModelVersion,
+    Prediction,
+    Replica,
+)
+from clipper_rpc.errors import ClipperError, Code
+from clipper_rpc.status import from_status
+from clipper_rpc.transport import Status
+from clipper_runtime.manifest import InputType
+
+_INPUT_TYPES = {each.number: each for each in InputType}
+
+
+def application_message(application: Application) -> admin_pb2.Application:
+    """An application to be created."""
+    seconds, micros = divmod(application.objective_us, 10**6)
+    return admin_pb2.Application(
+        name=application.name,
+        input_type=application.input_type.number,  # type: ignore[arg-type]  # the enum's number
+        default_output=to_output(application.default_output) if application.has_default_output else None,
+        latency_objective=Duration(seconds=seconds, nanos=micros * 1000),
+    )
+
+
+def model_version_message(version: ModelVersion) -> admin_pb2.ModelVersion:
+    """A version to be registered."""
+    batching = admin_pb2.Batching()
+    if version.max_batch_rows:
+        batching.policy, batching.max_batch_rows = admin_pb2.Batching.POLICY_FIXED, version.max_batch_rows
+    return admin_pb2.ModelVersion(
+        model=version.model,
+        version=version.version,
+        input_type=version.input_type.number,  # type: ignore[arg-type]  # the enum's number
+        labels=version.labels,
+        image=version.image,
+        data_path=version.data_path,
+        batching=batching,
+    )
+
+
+def application(found: admin_pb2.Application) -> Application:
+    """An application as it is stored."""
+    has_default = found.HasField("default_output")
+    return Application(
+        name=found.name,
+        input_type=_INPUT_TYPES[found.input_type],
+        objective_us=found.latency_objective.ToMicroseconds(),
+        has_default_output=has_default,
+        default_output=from_output(found.default_output) if has_default else None,
+        policy=found.selection_policy.name or "static",
+        links=tuple(Link(link.model, link.weight) for link in found.links),
+        created=_time(found.create_time),
+    )
+
+
+def model(found: admin_pb2.Model) -> Model:
+    """A model as it is stored."""
+    return Model(
+        name=found.name,
+        input_type=_INPUT_TYPES.get(found.input_type),
+        current_version=found.current_version,
+        linked_applications=tuple(found.linked_applications),
+    )
+
+
+def model_version(found: admin_pb2.ModelVersion) -> ModelVersion:
+    """A version as it is stored."""
+    return ModelVersion(
+        model=found.model,
+        version=found.version,
+        input_type=_INPUT_TYPES[found.input_type],
+        labels=tuple(found.labels),
+        image=found.image,
+        data_path=found.data_path,
+        max_batch_rows=found.batching.max_batch_rows,
+        is_current=found.state == admin_pb2.ModelVersion.STATE_ACTIVE,
+        created=_time(found.create_time),
+    )
+
+
+def replica(found: admin_pb2.Replica) -> Replica:
+    """A replica as it has registered."""
+    return Replica(
+        model=found.model,
+        version=found.version,
+        replica_id=found.replica_id,
+        address=found.address,
+        input_type=_INPUT_TYPES[found.input_type],
+        host=found.host,
+        runtime=found.runtime,
+        created=_time(found.create_time),
+    )
+
+
+def instance(found: admin_pb2.Instance) -> Instance:
+    """A process as it has registered."""
+    return Instance(
+        kind=admin_pb2.Instance.Kind.Name(found.kind).removeprefix("KIND_").lower(),
+        instance_id=found.instance_id,
+        address=found.address,
+        build=found.build,
+        created=_time(found.create_time),
+    )
+
+
+def description(found: predict_pb2.DescribeApplicationResponse) -> Description:
+    """What a frontend tells of an application."""
+    return Description(
+        application=found.application,
+        input_type=_INPUT_TYPES[found.input_type],
+        objective_us=found.latency_objective.ToMicroseconds(),
+        has_default_output=found.has_default_output,
+        models=tuple(found.models),
+    )
+
+
+def prediction(found: predict_pb2.PredictResponse) -> Prediction:
+    """One answer."""
+    reason = predict_pb2.DefaultReason.Name(found.default_reason).removeprefix("DEFAULT_REASON_")
+    return Prediction(
+        query_id=found.query_id,
+        output=from_output(found.output),
+        default=found.default,
+        default_reason=reason if found.default else "",
+        default_explanation=found.default_explanation,
+        confidence=found.confidence,
+        contributions=tuple(
+            Contribution(each.model, each.version, each.weight, each.latency_us) for each in found.contributions
+        ),
+    )
+
+
+def batch_result(found: predict_pb2.PredictBatchResult) -> Prediction | ClipperError:
+    """The outcome of one input of a batch."""
+    if found.WhichOneof("outcome") == "error":
+        status = Status(Code(found.error.code), found.error.message, found.error.SerializeToString())
+        return from_status(status)
+    return prediction(found.prediction)
+
+
+def _time(found: Timestamp) -> datetime | None:
+    return found.ToDatetime(UTC) if found.seconds else None

@@ -1,0 +1,123 @@
+"""What a cluster consists of, as plain values: what `Client` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from clipper_runtime.manifest import InputType
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A model that may answer an application's queries."""
+
+    model: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What is queried: a name with an input type and an objective."""
+
+    name: str
+    input_type: InputType
+    objective_us: int
+    """The time within which every query is answered, in microseconds."""
+    has_default_output: bool = False
+    """Whether a query that cannot be answered gets the default output; else it fails with a status."""
+    default_output: Any = None
+    policy: str = "static"
+    links: tuple[Link, ...] = ()
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name under which versions are deployed."""
+
+    name: str
+    input_type: InputType | None
+    current_version: str
+    """Empty when none is current."""
+    linked_applications: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One deployed version of a model."""
+
+    model: str
+    version: str
+    input_type: InputType
+    labels: tuple[str, ...] = ()
+    image: str = ""
+    """What its replicas are started from."""
+    data_path: str = ""
+    max_batch_rows: int = 0
+    """The largest batch; 0: the frontend's choice."""
+    is_current: bool = False
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A running copy of a version."""
+
+    model: str
+    version: str
+    replica_id: int
+    address: str
+    input_type: InputType
+    host: str = ""
+    runtime: str = ""
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A frontend or manager that holds a lease."""
+
+    kind: str
+    instance_id: str
+    address: str
+    build: str = ""
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What one must know of an application to ask it."""
+
+    application: str
+    input_type: InputType
+    objective_us: int
+    has_default_output: bool
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one model had to do with an answer."""
+
+    model: str
+    version: str
+    weight: float
+    latency_us: int
+    """0 when it did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer."""
+
+    query_id: int
+    output: Any
+    default: bool
+    """Whether the output is the application's default output rather than a prediction."""
+    default_reason: str = ""
+    """NO_MODEL, NO_REPLICA, LATE, OVERLOADED, MODEL_ERROR, REPLICA_LOST or LOW_CONFIDENCE; empty if not a default."""
+    default_explanation: str = ""
+    confidence: float = 0.0
+    contributions: tuple[Contribution, ...] = ()
