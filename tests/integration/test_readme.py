@@ -84,7 +84,7 @@ def test_every_block_of_the_readme_works_as_shown(environment: dict[str, str], t
             outputs.append(session.run(text))
             if "start_clipper" in text:
                 addresses["1337"] = session.run("print(clipper_conn.get_query_addr())").strip()
-                addresses["7000"] = session.run("print(clipper_conn.cm.get_rpc_addr())").strip()
+                addresses["7000"] = session.run("print(clipper_conn.cm.get_frontend_addr())").strip()
         elif language == "sh":
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", text], env=environment, cwd=ROOT, capture_output=True, text=True
