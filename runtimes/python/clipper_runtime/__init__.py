@@ -21,7 +21,7 @@ saving            writes it
 packing, sources  what a function needs in another process
 environment       Python and packages, then and now
 lease             stays registered, from its own thread
-registry_client   calls the manager
+client            calls the manager
 settings, app     the process
 errors            why a model cannot be saved, opened or loaded
 """

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from typing import Protocol
 
 from clipper_rpc.errors import ClipperError, Code, LeaseEnded
-from clipper_runtime.registry_client import Lease, Replica
+from clipper_runtime.client import Lease, Replica
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _TRY_ANOTHER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNIMPLE
 
 
 class Registry(Protocol):
-    """The manager, as this file sees it; `registry_client` is the real one."""
+    """The manager, as this file sees it; `client` is the real one."""
 
     @property
     def address(self) -> str:

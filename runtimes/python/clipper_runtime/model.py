@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-ModelInputs: TypeAlias = "npt.NDArray[Any] | list[bytes] | list[str] | list[npt.NDArray[Any]]"
-"""The inputs of one batch, by the model's input type:
+ModelInputs: TypeAlias = Any
+"""The inputs of one batch, by the model's input type (a model may declare what it takes as just that):
 
 doubles, floats, integers   one array [rows, features] of float64, float32, int32 when all rows are equally long,
                             else an object array [rows] of arrays [features]

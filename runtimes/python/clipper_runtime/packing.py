@@ -51,25 +51,34 @@ def pack(thing: object, *, local_modules: bool = True) -> Packed:
         found = _pickled(thing)
         return Packed(found.data, found.referred | found.imported, frozenset())
     with _registering:
-        try:
-            found, by_value = _pickled_by_value(thing)
-        except SaveError:
-            found, by_value = _pickled(thing), set()
+        found, by_value = _pickled_by_value(thing)
     local = {each for each in found.referred | found.imported if is_local(each)}
     shipped = local - (by_value - found.imported)
     return Packed(found.data, (found.referred | found.imported) - local, frozenset(shipped))
 
 
 def _pickled_by_value(thing: object) -> tuple[_Found, set[str]]:
-    """Pickles with all local modules that it refers to by value. More of them may come to light each time."""
+    """Pickles with as many as possible of the local modules that it refers to by value; tells which these are.
+
+    More of them may come to light each time. Where one cannot be pickled, it is told from the others one by one.
+    """
     by_value: set[str] = set()
+    by_name: set[str] = set()
+    found = _pickled(thing)
     while True:
-        with _registered(by_value):
-            found = _pickled(thing)
-        more = {each for each in found.referred if each in sys.modules and is_local(each)} - by_value
+        more = {each for each in found.referred if each in sys.modules and is_local(each)} - by_value - by_name
         if not more:
             return found, by_value
-        by_value |= more
+        for attempt in (more, *({each} for each in sorted(more) if len(more) > 1)):
+            try:
+                with _registered(by_value | attempt):
+                    found = _pickled(thing)
+            except SaveError:
+                by_name |= attempt if len(attempt) == 1 else set()
+            else:
+                by_value |= attempt
+                if attempt == more:
+                    break
 
 
 @contextmanager
