@@ -42,8 +42,8 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+    def start(self, *extra: str) -> None:
+        arguments = [*extra, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         arguments += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         self.process = subprocess.Popen(
             [redis_binary(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -55,6 +55,16 @@ class RedisServer:
             self.process.send_signal(how)
             self.process.wait()
             self.process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keeps it from answering while the block runs: its connections stay, as with a machine that hangs."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 def wait_for_port(port: int, timeout_s: float = 20.0) -> None:

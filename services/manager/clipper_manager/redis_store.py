@@ -182,7 +182,8 @@ def _client(url: str, timeout_s: float, connections: int) -> Redis:
         socket_connect_timeout=TIMEOUT_S,
         decode_responses=True,
         protocol=2,
-        retry=Retry(NoBackoff(), 0),  # whoever calls decides whether to try again
+        # A connection that broke while it was idle is made again, once: all but commits may safely be sent twice.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
     return Redis(connection_pool=pool)
 

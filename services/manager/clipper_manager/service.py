@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from clipper.registry.v1 import registry_pb2 as reg
 from clipper.v1 import admin_pb2 as adm
-from clipper_manager import convert
+from clipper_manager.convert import incoming, outgoing
 from clipper_manager.pages import PageRequest
 from clipper_manager.registry import Registry
 from clipper_manager.store import Position
@@ -20,24 +20,24 @@ class AdminService:
 
     async def create_application(self, request: adm.CreateApplicationRequest) -> adm.CreateApplicationResponse:
         """See admin.proto; so for all below."""
-        created = await self._registry.create_application(convert.to_application(request.application))
-        return adm.CreateApplicationResponse(application=convert.from_application(created))
+        created = await self._registry.create_application(incoming.to_application(request.application))
+        return adm.CreateApplicationResponse(application=outgoing.from_application(created))
 
     async def get_application(self, request: adm.GetApplicationRequest) -> adm.GetApplicationResponse:
         """Returns one application."""
         found = await self._registry.application(request.application)
-        return adm.GetApplicationResponse(application=convert.from_application(found))
+        return adm.GetApplicationResponse(application=outgoing.from_application(found))
 
     async def list_applications(self, request: adm.ListApplicationsRequest) -> adm.ListApplicationsResponse:
         """Lists applications."""
         page = await self._registry.applications(PageRequest(request.page_size, request.page_token))
-        found = map(convert.from_application, page.items)
+        found = map(outgoing.from_application, page.items)
         return adm.ListApplicationsResponse(applications=found, next_page_token=page.next_token)
 
     async def update_application(self, request: adm.UpdateApplicationRequest) -> adm.UpdateApplicationResponse:
         """Changes an application."""
-        updated = await self._registry.update_application(*convert.to_update(request.application))
-        return adm.UpdateApplicationResponse(application=convert.from_application(updated))
+        updated = await self._registry.update_application(*incoming.to_update(request.application))
+        return adm.UpdateApplicationResponse(application=outgoing.from_application(updated))
 
     async def delete_application(self, request: adm.DeleteApplicationRequest) -> adm.DeleteApplicationResponse:
         """Deletes an application."""
@@ -47,28 +47,28 @@ class AdminService:
     async def link_model(self, request: adm.LinkModelRequest) -> adm.LinkModelResponse:
         """Links a model to an application."""
         linked = await self._registry.link_model(request.application, request.model, request.weight)
-        return adm.LinkModelResponse(application=convert.from_application(linked))
+        return adm.LinkModelResponse(application=outgoing.from_application(linked))
 
     async def unlink_model(self, request: adm.UnlinkModelRequest) -> adm.UnlinkModelResponse:
         """Removes a link."""
         unlinked = await self._registry.unlink_model(request.application, request.model)
-        return adm.UnlinkModelResponse(application=convert.from_application(unlinked))
+        return adm.UnlinkModelResponse(application=outgoing.from_application(unlinked))
 
     async def create_model_version(self, request: adm.CreateModelVersionRequest) -> adm.CreateModelVersionResponse:
         """Registers a version."""
-        wanted = convert.to_model_version(request.model_version)
+        wanted = incoming.to_model_version(request.model_version)
         created = await self._registry.create_version(wanted, activate=request.activate)
-        return adm.CreateModelVersionResponse(model_version=convert.from_model_version(created))
+        return adm.CreateModelVersionResponse(model_version=outgoing.from_model_version(created))
 
     async def get_model_version(self, request: adm.GetModelVersionRequest) -> adm.GetModelVersionResponse:
         """Returns one version."""
         found = await self._registry.version(request.model, request.version)
-        return adm.GetModelVersionResponse(model_version=convert.from_model_version(found))
+        return adm.GetModelVersionResponse(model_version=outgoing.from_model_version(found))
 
     async def list_model_versions(self, request: adm.ListModelVersionsRequest) -> adm.ListModelVersionsResponse:
         """Lists versions."""
         page = await self._registry.versions(request.model, PageRequest(request.page_size, request.page_token))
-        found = map(convert.from_model_version, page.items)
+        found = map(outgoing.from_model_version, page.items)
         return adm.ListModelVersionsResponse(model_versions=found, next_page_token=page.next_token)
 
     async def activate_model_version(
@@ -76,7 +76,7 @@ class AdminService:
     ) -> adm.ActivateModelVersionResponse:
         """Makes a version the current one."""
         model = await self._registry.activate_version(request.model, request.version)
-        return adm.ActivateModelVersionResponse(model=convert.from_model_view(model))
+        return adm.ActivateModelVersionResponse(model=outgoing.from_model_view(model))
 
     async def delete_model_version(self, request: adm.DeleteModelVersionRequest) -> adm.DeleteModelVersionResponse:
         """Deletes a version."""
@@ -85,30 +85,30 @@ class AdminService:
 
     async def get_model(self, request: adm.GetModelRequest) -> adm.GetModelResponse:
         """Returns one model."""
-        return adm.GetModelResponse(model=convert.from_model_view(await self._registry.model(request.model)))
+        return adm.GetModelResponse(model=outgoing.from_model_view(await self._registry.model(request.model)))
 
     async def list_models(self, request: adm.ListModelsRequest) -> adm.ListModelsResponse:
         """Lists models."""
         page = await self._registry.models(PageRequest(request.page_size, request.page_token))
-        found = map(convert.from_model_view, page.items)
+        found = map(outgoing.from_model_view, page.items)
         return adm.ListModelsResponse(models=found, next_page_token=page.next_token)
 
     async def get_replica(self, request: adm.GetReplicaRequest) -> adm.GetReplicaResponse:
         """Returns one replica."""
         found = await self._registry.replica(request.model, request.version, request.replica_id)
-        return adm.GetReplicaResponse(replica=convert.from_replica(found))
+        return adm.GetReplicaResponse(replica=outgoing.from_replica(found))
 
     async def list_replicas(self, request: adm.ListReplicasRequest) -> adm.ListReplicasResponse:
         """Lists replicas."""
         wanted = PageRequest(request.page_size, request.page_token)
         page = await self._registry.replicas(request.model, request.version, wanted)
-        found = map(convert.from_replica, page.items)
+        found = map(outgoing.from_replica, page.items)
         return adm.ListReplicasResponse(replicas=found, next_page_token=page.next_token)
 
     async def list_instances(self, request: adm.ListInstancesRequest) -> adm.ListInstancesResponse:
         """Lists processes."""
         page = await self._registry.instances(PageRequest(request.page_size, request.page_token))
-        found = map(convert.from_instance, page.items)
+        found = map(outgoing.from_instance, page.items)
         return adm.ListInstancesResponse(instances=found, next_page_token=page.next_token)
 
     async def get_selection_state(self, request: adm.GetSelectionStateRequest) -> adm.GetSelectionStateResponse:
@@ -122,19 +122,19 @@ class RegistryService:
 
     def __init__(self, registry: Registry, *, lease_ttl_s: float) -> None:
         self._registry = registry
-        self._ttl = convert.from_ns(round(lease_ttl_s * 1e9))
+        self._ttl = outgoing.from_ns(round(lease_ttl_s * 1e9))
 
     def _lease(self, lease_id: str) -> reg.Lease:
         return reg.Lease(lease_id=lease_id, ttl=self._ttl)
 
     async def register_replica(self, request: reg.RegisterReplicaRequest) -> reg.RegisterReplicaResponse:
         """See registry.proto; so for all below."""
-        registered = await self._registry.register_replica(convert.to_replica(request))
+        registered = await self._registry.register_replica(incoming.to_replica(request))
         return reg.RegisterReplicaResponse(replica_id=registered.replica_id, lease=self._lease(registered.lease_id))
 
     async def register_instance(self, request: reg.RegisterInstanceRequest) -> reg.RegisterInstanceResponse:
         """Registers a process."""
-        registered = await self._registry.register_instance(convert.to_instance(request.instance))
+        registered = await self._registry.register_instance(incoming.to_instance(request.instance))
         return reg.RegisterInstanceResponse(lease=self._lease(registered.lease_id))
 
     async def renew_lease(self, request: reg.RenewLeaseRequest) -> reg.RenewLeaseResponse:
@@ -151,7 +151,7 @@ class RegistryService:
         """Streams the configuration."""
         seen = Position(request.epoch, request.revision) if request.epoch else None
         async for step in self._registry.watch(seen):
-            yield convert.from_step(step)
+            yield outgoing.from_step(step)
 
     async def reserve_query_ids(self, request: reg.ReserveQueryIdsRequest) -> reg.ReserveQueryIdsResponse:
         """Reserves query ids."""
