@@ -10,6 +10,7 @@ import asyncio
 import faulthandler
 import gc
 import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -54,12 +55,18 @@ class _Plan:
     load: Callable[[], Model]
 
 
+def _refuse_incomplete(settings: Settings) -> None:
+    if settings.model_class is None and settings.model_dir is None:
+        raise click.UsageError("Give --model-dir, or --model-class with --name and --version. See --help.")
+    if settings.model_class is not None and (settings.name is None or settings.version is None):
+        raise click.UsageError("--model-class needs --name and --version, since it has no manifest.")
+
+
 def _plan(settings: Settings) -> _Plan:
     """Checks everything that can be checked before the model's code runs."""
     if settings.model_class is not None:
         return _class_plan(settings, settings.model_class)
-    if settings.model_dir is None:
-        raise click.UsageError("Give --model-dir, or --model-class with --name and --version. See --help.")
+    assert settings.model_dir is not None
     directory = open_model_dir(settings.model_dir, check_environment=settings.environment_check)
     for warning in directory.warnings:
         _log.warning("environment_differs", extra={"problem": warning})
@@ -75,8 +82,8 @@ def _plan(settings: Settings) -> _Plan:
 
 
 def _class_plan(settings: Settings, name: str) -> _Plan:
-    if settings.name is None or settings.version is None:
-        raise click.UsageError("--model-class needs --name and --version, since it has no manifest.")
+    assert settings.name is not None
+    assert settings.version is not None
     directory = settings.model_dir or Path.cwd()
     info = ModelInfo(settings.name, settings.version, settings.input_type or InputType.DOUBLES, _runtime())
     return _Plan(info, lambda: load_class(name, directory))
@@ -226,11 +233,8 @@ def main(**flags: Any) -> None:
         settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise click.UsageError("\n".join(_told(each) for each in error.errors())) from None
-    logs.configure("runtime", settings.log_level)
-    logging.captureWarnings(capture=True)
-    faulthandler.enable()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what a model prints is seen at once
+    _refuse_incomplete(settings)
+    _prepare_process(settings)
     try:
         plan = _plan(settings)
         lifecycle.run(lambda stop: serve(settings, plan, stop))
@@ -240,6 +244,15 @@ def main(**flags: Any) -> None:
         if sys.stderr.isatty():
             click.echo(f"Error: {fault}", err=True)
         sys.exit(fault.exit_code)
+
+
+def _prepare_process(settings: Settings) -> None:
+    logs.configure("runtime", settings.log_level)
+    logging.captureWarnings(capture=True)
+    faulthandler.enable()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a model prints is seen at once
 
 
 def _told(error: Any) -> str:
