@@ -10,6 +10,10 @@ class ClipperException(Exception):  # Clipper's own name
     """
 
 
+class NotRunningException(ClipperException):
+    """The cluster does not run."""
+
+
 class UnconnectedException(ClipperException):
     """A cluster was asked for something before it was connected to."""
 

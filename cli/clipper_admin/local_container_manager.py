@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clipper_admin import models
 from clipper_admin.container_manager import ContainerManager
-from clipper_admin.exceptions import ClipperException, UnconnectedException
+from clipper_admin.exceptions import ClipperException, NotRunningException, UnconnectedException
 from clipper_admin.supervisor import launch
 from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
 from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
@@ -139,7 +139,7 @@ class LocalContainerManager(ContainerManager):
         running = self._directory.read_running()
         if running is None or not self._directory.is_running():
             crashed = " It has not been stopped but has crashed, or the machine was restarted." if running else ""
-            raise ClipperException(
+            raise NotRunningException(
                 f"No cluster {self.cluster_name} runs here ({self._directory.path}).{crashed} "
                 "Start it with start_clipper(), or `clipperctl start`."
             )
@@ -294,7 +294,7 @@ class LocalContainerManager(ContainerManager):
     def _ask(self, request: Request, timeout_s: float) -> JsonObject:
         running = self._directory.read_running()
         if running is None:
-            raise ClipperException(f"No cluster {self.cluster_name} runs. Start it with start_clipper().")
+            raise NotRunningException(f"No cluster {self.cluster_name} runs. Start it with start_clipper().")
         try:
             return ask(Path(running.control), request, timeout_s=timeout_s)
         except (ControlError, NotRunning) as error:

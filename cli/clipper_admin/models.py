@@ -38,6 +38,19 @@ def checked(model_dir: Path, name: str, version: str, input_type: str) -> Manife
     return manifest
 
 
+def saved_as(model_dir: Path) -> tuple[str, str]:
+    """The version and the input type that a model directory was saved as.
+
+    Raises:
+        ClipperException: it is none, or not as its manifest says.
+    """
+    try:
+        manifest = open_model_dir(model_dir).manifest
+    except RuntimeFault as error:
+        raise ClipperException(str(error)) from error
+    return manifest.version, str(manifest.input_type)
+
+
 def copied(source: Path, target: Path) -> None:
     """Copies a model directory, so that it appears as a whole.
 

@@ -1,0 +1,14 @@
+"""The command clipperctl.
+
+In reading order:
+
+main       the command itself, its exit codes, and how errors are told
+session    what every subcommand has: which cluster, which form of output, progress
+output     tables for people; JSON and YAML for programs
+texts      what is typed: durations, values, functions
+clusters   start, stop, status, logs
+apps       app register, list, show, unregister; link, unlink
+models     model deploy, register, list, show, activate, scale, stop
+predict    predict
+completion completion, and what names are offered
+"""

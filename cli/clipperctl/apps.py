@@ -1,0 +1,132 @@
+"""Applications: what product teams query."""
+
+from __future__ import annotations
+
+import click
+
+from clipperctl import output, texts
+from clipperctl.completion import application_names, model_names
+from clipperctl.session import Session, with_session
+
+INPUT_TYPES = ("doubles", "floats", "integers", "strings", "bytes", "tensors")
+
+
+@click.group()
+def app() -> None:
+    """Applications: what is queried."""
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  clipperctl app register hello-world --input-type doubles --default-output -1.0
+  clipperctl app register greeter --input-type strings --default-output '"hello"' --objective 50ms
+  clipperctl app register strict --input-type doubles      # no default: late queries fail
+"""
+)
+@click.argument("name")
+@click.option("--input-type", type=click.Choice(INPUT_TYPES), required=True, help="What its inputs are.")
+@click.option("--default-output", metavar="VALUE", help="Answered when no prediction is there in time; JSON or text.")
+@click.option(
+    "--objective", type=texts.Objective(), default="100ms", show_default=True, help="When every query is answered."
+)
+@with_session
+def register(session: Session, name: str, input_type: str, default_output: str | None, objective: int) -> None:
+    """Registers an application, which can be queried from then on."""
+    default = None if default_output is None else texts.default_output(default_output)
+    with session.connected("Registering") as connection:
+        connection.register_application(name, input_type, default, objective)
+        found = connection.get_app_info(name)
+    output.show(session.output, found, f"Application {name} is registered.")
+
+
+@app.command(
+    "list",
+    epilog="""\b
+Examples:
+  clipperctl app list
+  clipperctl app list -o json | jq -r '.[].name'
+""",
+)
+@with_session
+def list_(session: Session) -> None:
+    """Lists all applications."""
+    with session.connected() as connection:
+        rows = connection.get_all_apps(verbose=True)
+    columns = {
+        "name": "NAME",
+        "input_type": "INPUT TYPE",
+        "latency_slo_micros": "OBJECTIVE µs",
+        "default_output": "DEFAULT OUTPUT",
+        "linked_models": "MODELS",
+    }
+    output.show_rows(session.output, rows, columns, "No applications. Register one with `clipperctl app register`.")
+
+
+@app.command(
+    epilog="""\b
+Example:
+  clipperctl app show hello-world -o yaml
+"""
+)
+@click.argument("name", shell_complete=application_names)
+@with_session
+def show(session: Session, name: str) -> None:
+    """Shows one application."""
+    with session.connected() as connection:
+        found = connection.client.get_application(name)
+    from clipper_admin import views
+
+    output.show_one(session.output, views.application(found))
+
+
+@app.command(
+    epilog="""\b
+Example:
+  clipperctl app unregister hello-world --yes
+"""
+)
+@click.argument("name", shell_complete=application_names)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_session
+def unregister(session: Session, name: str, yes: bool) -> None:
+    """Deletes an application with its links. Its traffic ends at once."""
+    if not yes:
+        click.confirm(f"Delete application {name}? Its queries will fail at once.", abort=True, err=True)
+    with session.connected("Deleting") as connection:
+        connection.unregister_application(name)
+    output.show(session.output, {"name": name, "deleted": True}, f"Application {name} is deleted.")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  clipperctl link hello-world sum-model
+"""
+)
+@click.argument("application", shell_complete=application_names)
+@click.argument("model", shell_complete=model_names)
+@with_session
+def link(session: Session, application: str, model: str) -> None:
+    """Routes the queries of an application to a model. Their input types must agree."""
+    with session.connected("Linking") as connection:
+        connection.link_model_to_app(application, model)
+        found = connection.get_app_info(application)
+    output.show(session.output, found, f"Model {model} is linked to application {application}.")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  clipperctl unlink hello-world sum-model
+"""
+)
+@click.argument("application", shell_complete=application_names)
+@click.argument("model", shell_complete=model_names)
+@with_session
+def unlink(session: Session, application: str, model: str) -> None:
+    """Ends the routing of an application's queries to a model."""
+    with session.connected("Unlinking") as connection:
+        connection.unlink_model_from_app(application, model)
+        found = connection.get_app_info(application)
+    output.show(session.output, found, f"Model {model} is no longer linked to application {application}.")

@@ -1,0 +1,231 @@
+"""Local clusters: start, stop, status, logs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipperctl import output
+from clipperctl.session import Session, with_session
+
+_LOOK_AGAIN_S = 0.2
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  clipperctl start
+  clipperctl start --cluster test --query-port 0 --frontend-port 0     # beside another one, on free ports
+  clipperctl start --workers 2 --host 0.0.0.0                          # reached from other machines
+"""
+)
+@click.option("--query-port", default=1337, show_default=True, help="REST predictions. Taken ports are exchanged.")
+@click.option("--admin-port", default=1338, show_default=True, help="REST administration.")
+@click.option("--frontend-port", default=7000, show_default=True, help="gRPC predictions.")
+@click.option("--manager-port", default=7001, show_default=True, help="gRPC administration.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where REST and gRPC predictions listen.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Frontend processes.")
+@click.option("--redis-url", default="", metavar="URL", help="Redis of somebody else.  [default: its own]")
+@click.option("--transport", type=click.Choice(["auto", "native", "grpcio"]), default="auto", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@with_session
+def start(
+    session: Session,
+    query_port: int,
+    admin_port: int,
+    frontend_port: int,
+    manager_port: int,
+    host: str,
+    workers: int,
+    redis_url: str,
+    transport: str,
+    log_level: str,
+) -> None:
+    """Starts a local cluster; what was configured before is there again."""
+    from clipper_admin import ClipperConnection, LocalContainerManager
+
+    session.local()  # refuses --manager
+    local = LocalContainerManager(
+        session.cluster,
+        home=session.home,
+        host=host,
+        clipper_query_port=query_port,
+        clipper_management_port=admin_port,
+        clipper_rpc_port=frontend_port,
+        manager_port=manager_port,
+        redis_url=redis_url,
+        transport=transport,
+        log_level=log_level,
+    )
+    with session.working(f"Starting cluster {session.cluster}"):
+        ClipperConnection(local).start_clipper(num_frontend_replicas=workers)
+        found = local.status()
+    output.show(session.output, found.to_json(), f"Cluster {session.cluster} is running.\n{_places(found.addresses)}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  clipperctl stop
+  clipperctl stop --purge --yes      # forgets everything, too
+"""
+)
+@click.option("--purge", is_flag=True, help="Deletes its configuration, models and logs, too.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_session
+def stop(session: Session, purge: bool, yes: bool) -> None:
+    """Stops the local cluster with all its models. What was configured stays for the next start."""
+    local = session.local()
+    if purge and not yes:
+        click.confirm(f"Delete all that cluster {session.cluster} keeps in {local.directory}?", abort=True, err=True)
+    ran = local.is_running()
+    with session.working(f"Stopping cluster {session.cluster}"):
+        local.stop_all()
+        if purge:
+            local.purge()
+    text = f"Cluster {session.cluster} {'is stopped' if ran else 'does not run'}{' and deleted' if purge else ''}."
+    output.show(session.output, {"cluster": session.cluster, "state": "stopped", "purged": purge}, text)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  clipperctl status
+  clipperctl status -o json | jq .addresses
+  clipperctl status --manager 10.0.0.7:7001      # what has registered with a cluster elsewhere
+"""
+)
+@with_session
+def status(session: Session) -> None:
+    """Shows what runs. Exits with 5 if the cluster does not."""
+    if session.manager:
+        _show_registered(session)
+        return
+    local = session.local()
+    if not local.is_running():
+        output.show(
+            session.output,
+            {"cluster": session.cluster, "state": "stopped"},
+            f"Cluster {session.cluster} does not run. Start it with `clipperctl start`.",
+        )
+        click.get_current_context().exit(5)
+    with session.working("Asking"):
+        found = local.status()
+    if session.output != "table":
+        output.show(session.output, found.to_json(), "")
+        return
+    click.echo(f"Cluster {found.cluster}: {found.state} for {output.ago(found.since)}\n{_places(found.addresses)}\n")
+    rows = [{**each, "age": output.ago(each["since"]), "pid": each["pid"] or None} for each in found.processes]
+    columns = {
+        "name": "PROCESS",
+        "state": "STATE",
+        "pid": "PID",
+        "address": "ADDRESS",
+        "age": "UP",
+        "restarts": "RESTARTS",
+        "last_exit": "LAST EXIT",
+    }
+    output.print_table(rows, columns)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  clipperctl logs                               # the last lines of every process
+  clipperctl logs frontend -n 100
+  clipperctl logs model-sum-model_1-0 --follow
+  clipperctl logs manager -o json               # as the process has written it
+"""
+)
+@click.argument("processes", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Goes on with new lines until interrupted.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Per process, at first.")
+@with_session
+def logs(session: Session, processes: tuple[str, ...], follow: bool, lines: int) -> None:
+    """Shows the logs of a local cluster's processes (see `clipperctl status`), all of them by default."""
+    from clipper_admin.supervisor.log_files import last_lines
+
+    files = {found.name.removesuffix(".log"): found for found in session.local().log_files() if found.suffix == ".log"}
+    unknown = set(processes) - set(files)
+    if unknown:
+        known = ", ".join(files) or "none yet"
+        raise click.UsageError(f"No log of {', '.join(sorted(unknown))}. There are: {known}.")
+    chosen = {name: path for name, path in files.items() if not processes or name in processes}
+    positions = {name: path.stat().st_size for name, path in chosen.items()}
+    for name, path in chosen.items():
+        for line in last_lines(path, lines):
+            _print_line(session.output, name, line)
+    if follow:
+        for name, line in _new_lines(chosen, positions):
+            _print_line(session.output, name, line)
+
+
+def _print_line(form: str, process: str, line: str) -> None:
+    from clipper_admin.supervisor.log_files import readable
+
+    if form == "table":
+        click.echo(f"{click.style(process, fg='cyan')}  {readable(line)}")
+        return
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    data = found if isinstance(found, dict) else {"event": line}
+    click.echo(json.dumps({"log": process, **data}, ensure_ascii=False))
+
+
+def _new_lines(paths: dict[str, Path], positions: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """The lines that are added from now on, of whichever file; a file that has become shorter was rotated."""
+    rests = dict.fromkeys(paths, b"")
+    while True:
+        for name, path in paths.items():
+            try:
+                with path.open("rb") as file:
+                    if path.stat().st_size < positions[name]:
+                        positions[name], rests[name] = 0, b""
+                    file.seek(positions[name])
+                    data = rests[name] + file.read()
+                    positions[name] = file.tell()
+            except FileNotFoundError:  # just being rotated
+                continue
+            *whole, rests[name] = data.split(b"\n")
+            yield from ((name, line.decode(errors="replace")) for line in whole)
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _places(addresses: dict[str, Any]) -> str:
+    names = {
+        "query": "REST predictions",
+        "admin": "REST administration",
+        "frontend": "gRPC predictions",
+        "manager": "gRPC administration",
+    }
+    found = [(what, addresses.get(name)) for name, what in names.items()]
+    return "\n".join(f"  {what:<20} {address or 'off: this installation has no gateway'}" for what, address in found)
+
+
+def _show_registered(session: Session) -> None:
+    with session.connected() as connection:
+        client = connection.client
+        rows = [
+            {"kind": each.kind, "name": each.instance_id, "address": each.address, "runs": each.build}
+            for each in client.list_instances()
+        ]
+        rows += [
+            {
+                "kind": "replica",
+                "name": f"{each.model}:{each.version}:{each.replica_id}",
+                "address": each.address,
+                "runs": each.runtime,
+            }
+            for each in client.list_replicas()
+        ]
+    columns = {"kind": "KIND", "name": "NAME", "address": "ADDRESS", "runs": "RUNS"}
+    output.show_rows(session.output, rows, columns, "Nothing has registered with this manager.")

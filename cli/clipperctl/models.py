@@ -1,0 +1,232 @@
+"""Models: what answers queries, in versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipperctl import output, texts
+from clipperctl.apps import INPUT_TYPES
+from clipperctl.completion import model_names
+from clipperctl.session import Session, with_session
+
+
+@click.group()
+def model() -> None:
+    """Models: what answers, in versions of which one is current."""
+
+
+@model.command(
+    epilog="""\b
+Examples:
+  clipperctl model deploy shout --version 1 --input-type strings --file examples/shout.py:shout
+  clipperctl model deploy ranker --version 7 --input-type doubles --function my_package.ranking:rank --replicas 2
+  clipperctl model deploy digits --model-dir build/digits        # written by clipper_runtime.save_class
+"""
+)
+@click.argument("name")
+@click.option("--version", help="Text, unique per model.  [required without --model-dir]")
+@click.option("--input-type", type=click.Choice(INPUT_TYPES), help="What it takes.  [required without --model-dir]")
+@click.option("--file", metavar="PATH.py:NAME", help="Deploys a function of a file.")
+@click.option("--function", metavar="MODULE:NAME", help="Deploys a function of a module.")
+@click.option("--model-dir", type=click.Path(path_type=Path), help="Deploys a model directory (with a manifest.json).")
+@click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="How many copies run.")
+@click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
+@click.option("--package", "packages", multiple=True, help="A package that it needs; may be repeated.")
+@with_session
+def deploy(
+    session: Session,
+    name: str,
+    version: str | None,
+    input_type: str | None,
+    file: str | None,
+    function: str | None,
+    model_dir: Path | None,
+    replicas: int,
+    batch_size: int | None,
+    labels: tuple[str, ...],
+    packages: tuple[str, ...],
+) -> None:
+    """Deploys a version of a model; once its replicas answer health, it goes live.
+
+    The model is a function from a batch of inputs to a list with one output for each, or a model directory.
+    """
+    place = file or function
+    if sum(each is not None for each in (file, function, model_dir)) != 1:
+        raise click.UsageError("Give exactly one of --file, --function and --model-dir.")
+    if place is not None and (version is None or input_type is None):
+        raise click.UsageError("A function needs --version and --input-type.")
+    how: dict[str, Any] = {
+        "labels": list(labels),
+        "num_replicas": replicas,
+        "batch_size": batch_size or -1,
+        "pkgs_to_install": list(packages),
+    }
+    if place is None:
+        assert model_dir is not None
+        version, input_type = _as_saved(model_dir, version, input_type)
+    assert version is not None
+    assert input_type is not None
+    func = texts.function_at(place) if place is not None else None
+    with session.connected(f"Deploying {name}:{version}") as connection:
+        if func is not None:
+            from clipper_admin.deployers.python import deploy_python_closure
+
+            deploy_python_closure(connection, name, version, input_type, func, **how)
+        else:
+            connection.build_and_deploy_model(name, version, input_type, str(model_dir), **how)
+        found = connection.get_model_info(name, version)
+    output.show(session.output, found, f"Model {name}:{version} is live with {replicas} replica{'s'[: replicas != 1]}.")
+
+
+@model.command(
+    epilog="""\b
+Example:
+  clipperctl model register ranker --version 8 --input-type doubles     # its replicas register by themselves
+"""
+)
+@click.argument("name")
+@click.option("--version", required=True, help="Text, unique per model.")
+@click.option("--input-type", type=click.Choice(INPUT_TYPES), required=True, help="What it takes.")
+@click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
+@with_session
+def register(
+    session: Session, name: str, version: str, input_type: str, batch_size: int | None, labels: tuple[str, ...]
+) -> None:
+    """Registers a version whose replicas somebody else starts, and makes it the current one."""
+    with session.connected("Registering") as connection:
+        connection.register_model(name, version, input_type, labels=list(labels), batch_size=batch_size or -1)
+        found = connection.get_model_info(name, version)
+    output.show(session.output, found, f"Model {name}:{version} is registered.")
+
+
+@model.command(
+    "list",
+    epilog="""\b
+Examples:
+  clipperctl model list
+  clipperctl model list -o json
+""",
+)
+@with_session
+def list_(session: Session) -> None:
+    """Lists all versions of all models, with their live replicas."""
+    from clipper_admin import views
+
+    with session.connected() as connection:
+        live = [(each.model, each.version) for each in connection.client.list_replicas()]
+        rows = [
+            {**views.model_version(each), "replicas": live.count((each.model, each.version))}
+            for each in connection.client.list_model_versions()
+        ]
+    columns = {
+        "model_name": "NAME",
+        "model_version": "VERSION",
+        "is_current_version": "CURRENT",
+        "input_type": "INPUT TYPE",
+        "replicas": "REPLICAS",
+        "labels": "LABELS",
+    }
+    output.show_rows(session.output, rows, columns, "No models. Deploy one with `clipperctl model deploy`.")
+
+
+@model.command(
+    epilog="""\b
+Examples:
+  clipperctl model show sum-model
+  clipperctl model show sum-model --version 1 -o yaml
+"""
+)
+@click.argument("name", shell_complete=model_names)
+@click.option("--version", help="Which one.  [default: the current one]")
+@with_session
+def show(session: Session, name: str, version: str | None) -> None:
+    """Shows one version of a model, and what it is linked to."""
+    from clipper_admin import views
+
+    with session.connected() as connection:
+        client = connection.client
+        chosen = version or connection.get_current_model_version(name)
+        found = views.model_version(client.get_model_version(name, chosen))
+        found["applications"] = list(client.get_model(name).linked_applications)
+        found["replicas"] = [f"{each.replica_id} at {each.address}" for each in client.list_replicas(name, chosen)]
+    output.show_one(session.output, found)
+
+
+@model.command(
+    epilog="""\b
+Example:
+  clipperctl model activate sum-model 1       # back to version 1
+"""
+)
+@click.argument("name", shell_complete=model_names)
+@click.argument("version")
+@with_session
+def activate(session: Session, name: str, version: str) -> None:
+    """Makes a version the current one: to roll back, or forward."""
+    with session.connected("Activating") as connection:
+        connection.set_model_version(name, version)
+        found = connection.get_model_info(name, version)
+    output.show(session.output, found, f"Version {version} of model {name} is the current one.")
+
+
+@model.command(
+    epilog="""\b
+Examples:
+  clipperctl model scale sum-model 4
+  clipperctl model scale sum-model 0 --version 1
+"""
+)
+@click.argument("name", shell_complete=model_names)
+@click.argument("replicas", type=click.IntRange(0))
+@click.option("--version", help="Which one.  [default: the current one]")
+@with_session
+def scale(session: Session, name: str, replicas: int, version: str | None) -> None:
+    """Starts or stops replicas of a version, and waits until that is done."""
+    with session.connected(f"Scaling {name}") as connection:
+        chosen = version or connection.get_current_model_version(name)
+        connection.set_num_replicas(name, replicas, chosen)
+    data = {"model_name": name, "model_version": chosen, "replicas": replicas}
+    output.show(session.output, data, f"Model {name}:{chosen} has {replicas} replica{'s'[: replicas != 1]}.")
+
+
+@model.command(
+    epilog="""\b
+Examples:
+  clipperctl model stop sum-model --yes
+  clipperctl model stop sum-model --version 1 --version 2
+  clipperctl model stop sum-model --inactive      # all but the current version
+"""
+)
+@click.argument("name", shell_complete=model_names)
+@click.option("--version", "versions", multiple=True, help="Only this version; may be repeated.")
+@click.option("--inactive", is_flag=True, help="All versions but the current one.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_session
+def stop(session: Session, name: str, versions: tuple[str, ...], inactive: bool, yes: bool) -> None:
+    """Unregisters a model, or versions of it, and stops their replicas."""
+    if versions and inactive:
+        raise click.UsageError("Give --version or --inactive, not both.")
+    what = f"versions {', '.join(versions)}" if versions else "all inactive versions" if inactive else "all versions"
+    if not yes:
+        click.confirm(f"Stop {what} of model {name}?", abort=True, err=True)
+    with session.connected(f"Stopping {name}") as connection:
+        connection.client.get_model(name)
+        if versions:
+            connection.stop_versioned_models({name: list(versions)})
+        elif inactive:
+            connection.stop_inactive_model_versions([name])
+        else:
+            connection.stop_models([name])
+    output.show(session.output, {"model_name": name, "stopped": what}, f"Stopped {what} of model {name}.")
+
+
+def _as_saved(model_dir: Path, version: str | None, input_type: str | None) -> tuple[str, str]:
+    from clipper_admin.models import saved_as
+
+    saved = saved_as(model_dir)
+    return version or saved[0], input_type or saved[1]
