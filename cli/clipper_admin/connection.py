@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
-
-from clipper_admin import progress, rehearsal, views
+from clipper_admin import progress, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import NO_CONTAINER, ContainerManager
 from clipper_admin.exceptions import ClipperException, UnconnectedException
 from clipper_admin.resources import Application, ModelVersion
-from clipper_rpc.errors import ClipperError, Code
+from clipper_rpc.errors import ClipperError, Code, VersionExists
 from clipper_runtime.manifest import InputType, checked_name, checked_version
 
 _LIVE_WITHIN_S = 60.0
@@ -353,6 +351,8 @@ class ClipperConnection:
 
     def inspect_instance(self) -> dict[str, Any]:
         """The cluster's metrics, as a dict."""
+        import httpx  # here and below, since most programs never come here and these take long to import
+
         url = f"http://{self.get_query_addr()}/metrics"
         try:
             reply = httpx.get(url, timeout=10, trust_env=False)
@@ -381,6 +381,8 @@ class ClipperConnection:
             func: the function, from a batch of inputs to a list of outputs.
             input_type: "doubles", "floats", "integers", "strings", "bytes" or "tensors".
         """
+        from clipper_admin import rehearsal
+
         return rehearsal.rehearse(query, func, input_type)
 
     # Parts of the above
@@ -399,7 +401,8 @@ class ClipperConnection:
 
     def _refuse_existing(self, name: str, version: str) -> None:
         if version in self._versions().get(name, {}):
-            raise ClipperException(f"Model {name} has a version {version} already. Deploy under another version.")
+            with _translated():
+                raise VersionExists(model=name, version=version)
 
     def _wait_for_replicas(self, name: str, version: str, count: int) -> None:
         """Waits until the registry counts as many live replicas as there are to be."""

@@ -14,6 +14,10 @@ class NotRunningException(ClipperException):
     """The cluster does not run."""
 
 
+class AlreadyRunningException(ClipperException):
+    """The cluster runs already."""
+
+
 class UnconnectedException(ClipperException):
     """A cluster was asked for something before it was connected to."""
 

@@ -15,7 +15,12 @@ from pathlib import Path
 
 from clipper_admin import models
 from clipper_admin.container_manager import ContainerManager
-from clipper_admin.exceptions import ClipperException, NotRunningException, UnconnectedException
+from clipper_admin.exceptions import (
+    AlreadyRunningException,
+    ClipperException,
+    NotRunningException,
+    UnconnectedException,
+)
 from clipper_admin.supervisor import launch
 from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
 from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
@@ -112,7 +117,10 @@ class LocalContainerManager(ContainerManager):
         if num_frontend_replicas < 1:
             raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
         if self._directory.is_running():
-            raise ClipperException(f"{self._told_running()} Use connect() to work with it, or stop_all() first.")
+            raise AlreadyRunningException(
+                f"{self._told_running()} Use connect() (`clipperctl status`) to work with it, or stop_all() "
+                "(`clipperctl stop`) first."
+            )
         try:
             self._directory.create()
             settings = {**self._wanted.to_json(), "frontend_workers": num_frontend_replicas}
@@ -172,7 +180,7 @@ class LocalContainerManager(ContainerManager):
     def purge(self) -> None:
         """Deletes all that the cluster keeps on disk, configuration and logs included. It must not run."""
         if self._directory.is_running():
-            raise ClipperException(f"{self._told_running()} Stop it first.")
+            raise AlreadyRunningException(f"{self._told_running()} Stop it first.")
         self._directory.purge()
 
     # Models

@@ -21,7 +21,7 @@ class _WhereNobodyListens(logging.StreamHandler):  # type: ignore[type-arg]  # o
 def show() -> None:
     """Makes progress visible on stderr unless the program has configured logging."""
     logger = logging.getLogger("clipper_admin")
-    if any(isinstance(each, _WhereNobodyListens) for each in logger.handlers):
+    if logger.handlers:
         return
     handler = _WhereNobodyListens()
     handler.setFormatter(logging.Formatter(_FORMAT, _DATES))

@@ -53,10 +53,12 @@ def list_(session: Session) -> None:
     """Lists all applications."""
     with session.connected() as connection:
         rows = connection.get_all_apps(verbose=True)
+    if session.output == "table":
+        rows = [{**row, "objective": f"{row['latency_slo_micros'] / 1000:g} ms"} for row in rows]
     columns = {
         "name": "NAME",
         "input_type": "INPUT TYPE",
-        "latency_slo_micros": "OBJECTIVE µs",
+        "objective": "OBJECTIVE",
         "default_output": "DEFAULT OUTPUT",
         "linked_models": "MODELS",
     }

@@ -89,15 +89,17 @@ def main() -> NoReturn:
 
 def exit_code(error: BaseException) -> int:
     """What the command exits with after an error."""
-    from clipper_admin.exceptions import NotRunningException
+    from clipper_admin.exceptions import AlreadyRunningException, NotRunningException
     from clipper_rpc.errors import ClipperError
 
     if isinstance(error, NotRunningException):
         return 5
+    if isinstance(error, AlreadyRunningException):
+        return 4
     cause = error if isinstance(error, ClipperError) else error.__cause__
     if isinstance(cause, ClipperError):
         return _EXIT_CODES.get(cause.code.name, 1)
-    return 1
+    return 2 if isinstance(cause, ValueError) else 1
 
 
 def _told(error: Exception) -> str:

@@ -1,0 +1,66 @@
+# Everything is installed into .venv of this checkout, and nothing outside it (but for Go's and cargo's own caches).
+# `make help` lists the targets.
+
+PYTHON ?= python3
+venv := .venv
+bin := $(venv)/bin
+stamp := $(venv)/.set-up
+
+# What the installed distribution is built from, besides Python (which is installed as it stands).
+compiled := pyproject.toml hatch_build.py \
+  $(shell find services/gateway -name '*.go' -not -name '*_test.go' -o -name 'go.mod' -o -name 'go.sum' -o -name '*.json' 2>/dev/null) \
+  $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-go check gen bench wheel clean
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(stamp) ## Installs everything into .venv, the gateway compiled
+
+$(stamp): $(compiled)
+	@test -x $(bin)/python || $(PYTHON) -m venv $(venv)
+	@$(bin)/python -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@test -x $(bin)/uv || $(bin)/python -m pip install --quiet --disable-pip-version-check uv
+	$(bin)/uv pip install --quiet --python $(bin)/python --reinstall-package clipper-serve --editable . --group dev
+	@touch $@
+
+demo: setup ## Starts a cluster, serves a digit classifier over REST and gRPC, stops
+	$(bin)/python examples/demo.py
+
+test: setup test-go ## Runs all tests
+	$(bin)/python -m pytest
+
+test-unit: setup ## Runs the quick tests: no process, no network
+	$(bin)/python -m pytest tests/unit
+
+test-go: setup
+	tools/go test ./...
+
+check: setup ## Lint, types, generated code, proto rules
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	tools/protos lint
+	tools/protos breaking
+	@before=$$($(generated) | sha256sum); tools/protos gen; \
+	  [ "$$before" = "$$($(generated) | sha256sum)" ] || { echo "The generated code was stale; it is not any more."; exit 1; }
+
+# The content of all generated files.
+generated := find protos services/gateway/gen services/gateway/openapi/clipper.swagger.json \
+  \( -name '*_pb2*.py*' -o -name '*.go' -o -name '*.json' \) -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+
+gen: setup ## Writes the code that is generated from protos/ again
+	tools/protos gen
+
+bench: setup ## Measures predictions per second; needs h2load
+	$(bin)/python bench/predict.py
+
+wheel: setup ## Builds a wheel for this platform into dist/
+	$(bin)/uv build --wheel --out-dir dist
+
+clean: ## Removes all that was built or installed here
+	rm -rf $(venv) build dist cli/clipper_admin/bin services/rpc/clipper_rpc/_native*.so services/rpc/native/target
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis clipper_logs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
