@@ -9,7 +9,10 @@ something has happened: a query arrived, a batch was answered, a replica came up
     UP         yes              to CHECKING when it is lost
     DOWN       no               to CHECKING after a while (backoff, doubled each time up to a limit)
 
-A replica that let the deadline of a batch pass is on trial: it is asked only when no other one is free, one query at a
+An idle replica gets what waits. A busy one may get a further batch, so that it need not wait for the network, but only
+a full one: a batch that is sent early can not grow any more.
+
+A replica that let the deadline of a batch pass is on trial: it is asked only when no other one is idle, one query at a
 time, until it answers. So a replica that hangs holds its own slots and next to nothing else.
 """
 
@@ -229,7 +232,7 @@ class Pool:
         self._is_woken = False
         while self._queue.waiting_rows:
             member = self._freest()
-            if member is None:
+            if member is None or (member.in_flight and self._queue.waiting_rows < member.max_rows()):
                 return
             now_ns = self._clock.now_ns()
             queries, look_ns = self._queue.next_batch(now_ns, member.max_rows())
@@ -244,7 +247,7 @@ class Pool:
         free = [member for member in self._members.values() if member.is_free(self._max_in_flight)]
         if len(free) <= 1:
             return free[0] if free else None
-        return min(free, key=lambda member: (member.is_on_trial, member.in_flight, member.batches_sent))
+        return min(free, key=_busyness)
 
     def _linger(self, now_ns: int, until_ns: int) -> None:
         if not self._lingered_from_ns:
@@ -380,6 +383,10 @@ class Pool:
             "max_waiting_rows": batching.max_queue_rows or self._limits.max_queue_rows,
             "linger_ns": batching.linger_ns,
         }
+
+
+def _busyness(member: _Member) -> tuple[object, ...]:
+    return member.in_flight > 0, member.is_on_trial, member.in_flight, member.batches_sent
 
 
 def _named(replica: Replica) -> dict[str, object]:

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     max_batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 128
     """The largest batch of a model that sets no limit itself, in inputs."""
     max_batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 2
-    """How many batches one replica may have at once, if its version does not say."""
+    """How many batches one replica may have at once, if its version does not say; all but the first are full ones."""
     max_queue_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
     """How many inputs may wait for one version, if it does not say; more are refused."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
