@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from clipper_admin import models
@@ -111,7 +112,7 @@ class LocalContainerManager(ContainerManager):
         qf_http_timeout_content: int = 300,
         num_frontend_replicas: int = 1,
     ) -> None:
-        """Starts the cluster; a frontend replica is one process of it. Images and HTTP tuning mean nothing here."""
+        """Starts the cluster; a frontend replica is one process of it. Images and thread pools mean nothing here."""
         if query_frontend_image or mgmt_frontend_image or frontend_exporter_image:
             _log.warning("Images are ignored: a local cluster runs processes of this Python environment.")
         if num_frontend_replicas < 1:
@@ -123,8 +124,13 @@ class LocalContainerManager(ContainerManager):
             )
         try:
             self._directory.create()
-            settings = {**self._wanted.to_json(), "frontend_workers": num_frontend_replicas}
-            write_atomically(self._directory.settings, settings)
+            settings = replace(
+                self._wanted,
+                frontend_workers=num_frontend_replicas,
+                header_timeout_s=qf_http_timeout_request,
+                body_timeout_s=qf_http_timeout_content,
+            )
+            write_atomically(self._directory.settings, settings.to_json())
             _log.info("Starting cluster %s in %s", self.cluster_name, self._directory.path)
             self._spawn_supervisor()
         except OSError as error:

@@ -40,9 +40,9 @@ def main() -> None:
     directory = ClusterDir(options.cluster_dir.absolute())
     directory.create()
     try:
-        with directory.hold_lock():
-            _configure_log(directory)
-            run(lambda stop: _supervise(directory, options.ready_fd, stop))
+        directory.hold_lock()
+        _configure_log(directory)
+        run(lambda stop: _supervise(directory, options.ready_fd, stop))
     except (AlreadyRunning, ChildFailed, OSError, ValueError) as error:
         _tell(options.ready_fd, {"error": str(error)})
         raise SystemExit(1) from None

@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from clipper_admin.supervisor.records import Deployment, JsonObject, Running, Settings
 
@@ -121,24 +120,24 @@ class ClusterDir:
             time.sleep(0.01)
         return True
 
-    def hold_lock(self) -> IO[bytes]:
-        """Takes the lock, to be held until the process ends.
+    def hold_lock(self) -> None:
+        """Takes the lock for as long as the process lives: the system gives it back at the very end.
 
         Raises:
             AlreadyRunning: another supervisor has it.
         """
-        lock = self.lock.open("wb")
+        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         until = time.monotonic() + 1.0  # somebody may just be asking whether it is held
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > until:
-                    lock.close()
+                    os.close(lock)
                     raise AlreadyRunning(f"a supervisor runs in {self.path} already") from None
                 time.sleep(0.02)
             else:
-                return lock
+                return
 
     @contextlib.contextmanager
     def choosing_ports(self) -> Iterator[None]:

@@ -75,7 +75,7 @@ class Commands:
             *_module(sys.executable, "clipper_manager"),
             *("--host", _LOCAL, "--port", str(self.settings.manager_port)),
             *("--redis-url", self.addresses().redis_url, "--cluster", self.settings.cluster),
-            *("--log-level", self.settings.log_level),
+            *("--transport", self.settings.transport, "--log-level", self.settings.log_level),
         )
         return Command("manager", "manager", program, address=self.addresses().manager)
 
@@ -98,6 +98,8 @@ class Commands:
             self.gateway_binary,
             *("--frontend", at.frontend, "--manager", at.manager),
             *("--query-listen", f"{s.host}:{s.query_port}", "--admin-listen", f"{s.host}:{s.admin_port}"),
+            *("--header-timeout-s", str(s.header_timeout_s), "--body-timeout-s", str(s.body_timeout_s)),
+            *("--log-level", s.log_level),
         )
         return Command("gateway", "gateway", program, address=at.query)
 

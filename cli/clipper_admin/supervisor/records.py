@@ -42,6 +42,10 @@ class Settings(Record):
     """Wanted for gRPC administration."""
     frontend_workers: int = 1
     """How many processes share the frontend's port."""
+    header_timeout_s: int = 5
+    """How long the headers of a REST request may take to arrive."""
+    body_timeout_s: int = 300
+    """How long a whole REST request may take to arrive."""
     transport: str = "auto"
     """How gRPC is carried: auto, native or grpcio."""
     log_level: str = "info"
