@@ -92,13 +92,14 @@ def test_a_known_shape_is_kept_while_all_batches_are_alike() -> None:
     curve = LatencyCurve()
     for rows in (1, 50, 100, 200) * 16:
         curve.observe(rows, int((5 + 0.05 * rows) * MS))
+    assert curve.fit()
     for _ in range(WINDOW):
         curve.observe(200, 15 * MS)
     fit = curve.fit()
     assert fit is not None
     assert fit.fixed_ns == pytest.approx(5 * MS, rel=0.05)
     assert fit.predict_ns(200) == pytest.approx(15 * MS, rel=0.05)
-    assert curve.since_slope == WINDOW
+    assert curve.since_slope >= WINDOW
 
 
 @given(st.lists(st.tuples(st.integers(1, 100_000), st.integers(0, 10**13)), min_size=1, max_size=150))

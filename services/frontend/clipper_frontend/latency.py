@@ -65,7 +65,7 @@ class LatencyCurve:
         self._fit: Fit | None = None
         self._unseen = 0  # samples since the fit
         self._ratio = 0.0  # fixed / per_row
-        self._since_slope = 0
+        self._since_slope = window
         self._usual_rows = 1
         self._large_rows = 1
 
@@ -76,7 +76,10 @@ class LatencyCurve:
 
     @property
     def since_slope(self) -> int:
-        """How many batches ago the sizes last differed enough to tell the fixed part from the part per row."""
+        """How many batches ago the sizes last differed enough to tell the fixed part from the part per row.
+
+        A whole window, or more, when they never did.
+        """
         return self._since_slope
 
     @property
