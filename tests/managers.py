@@ -129,7 +129,7 @@ class Watcher:
 
     async def until(self, revision: int) -> list[registry_pb2.WatchResponse]:
         """All steps up to that of a revision."""
-        steps = []
+        steps: list[registry_pb2.WatchResponse] = []
         while not steps or steps[-1].revision < revision:
             steps.append(await self.next())
         return steps

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -17,7 +17,7 @@ from clipper.v1 import admin_pb2, admin_pb2_grpc, values_pb2
 from clipper_rpc.errors import (
     ApplicationExists,
     ApplicationNotFound,
-    ClipperError,
+    Code,
     InvalidField,
     LeaseEnded,
     LinkExists,
@@ -33,12 +33,14 @@ from clipper_rpc.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from processes import Process
+from clipper_rpc.transport import Reply
+from processes import Process, RedisServer
 
 
-@pytest.fixture
-def process(redis_url: str, tmp_path: Path) -> Any:
-    with manager(redis_url, tmp_path) as process:
+@pytest.fixture(scope="module")
+def process(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One manager for the whole file: its state is cleared by `call`."""
+    with manager(redis_server.url, tmp_path_factory.mktemp("manager"), "--cluster", "services") as process:
         yield process
 
 
@@ -46,6 +48,10 @@ def process(redis_url: str, tmp_path: Path) -> Any:
 async def call(process: Process) -> AsyncIterator[Client]:
     async with client(process) as call:
         yield call
+        for application in (await call("ListApplications")).applications:
+            await call("DeleteApplication", application=application.name)
+        for version in (await call("ListModelVersions")).model_versions:
+            await call("DeleteModelVersion", model=version.model, version=version.version)
 
 
 def application(**fields: Any) -> admin_pb2.Application:
@@ -324,7 +330,7 @@ async def test_processes_are_listed_by_kind_and_start(call: Client) -> None:
             instance_id=f"f{number}",
             address="h:1",
             build="0.1.0",
-            create_time={"seconds": number},  # type: ignore[arg-type]
+            create_time={"seconds": number},
         )
         assert (await call("RegisterInstance", instance=wanted)).lease.lease_id
     listed = list((await call("ListInstances")).instances)
@@ -340,7 +346,7 @@ async def test_query_ids_are_reserved_in_ranges(call: Client) -> None:
 
 async def test_plain_grpc_clients_get_the_code_and_a_text_that_helps(process: Process) -> None:
     async with grpc.aio.insecure_channel(process.address) as channel:
-        stub = admin_pb2_grpc.AdminServiceStub(channel)
+        stub = admin_pb2_grpc.AdminServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.GetApplication(admin_pb2.GetApplicationRequest(application="nobody"))
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
@@ -360,13 +366,7 @@ async def test_health_and_reflection_are_served(process: Process) -> None:
     assert {"clipper.v1.AdminService", "clipper.registry.v1.RegistryService", "grpc.health.v1.Health"} <= names
 
 
-async def test_a_request_that_does_not_parse_is_refused(process: Process) -> None:
-    async with client(process) as call:
-        done: Any = None
-        import asyncio
-
-        done = asyncio.get_running_loop().create_future()
-        call.channel.call("/clipper.v1.AdminService/GetModel", b"\xff\xff\xff", done.set_result)
-        reply = await done
-    assert reply.status.code.name == "INVALID_ARGUMENT"
-    assert issubclass(InvalidField, ClipperError)
+async def test_a_request_that_does_not_parse_is_refused(call: Client) -> None:
+    done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    call.channel.call("/clipper.v1.AdminService/GetModel", b"\xff\xff\xff", done.set_result)
+    assert (await done).status.code == Code.INVALID_ARGUMENT
