@@ -42,6 +42,8 @@ check: setup ## Lint, types, generated code, proto rules
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+	@changed=$$(tools/go fmt ./...); [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }
+	tools/go vet ./...
 	tools/protos lint
 	tools/protos breaking
 	@before=$$($(generated) | sha256sum); tools/protos gen; \
