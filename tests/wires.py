@@ -70,7 +70,12 @@ class ForeignClient:
     def __init__(self, address: str, max_message_bytes: int) -> None:
         self.channel = grpc.aio.insecure_channel(
             address,
-            options=[("grpc.max_receive_message_length", max_message_bytes), ("grpc.max_send_message_length", -1)],
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Its own idea of a unix socket's authority, the escaped path, is none to stricter servers.
+                *([("grpc.default_authority", "localhost")] if address.startswith("unix:") else []),
+            ],
         )
 
     def call(

@@ -46,8 +46,11 @@ class GrpcioTransport:
 
     async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> GrpcioServer:
         """See Transport.serve."""
+        age_s = options.max_connection_age_s
         server = grpc.aio.server(
             options=[
+                ("grpc.max_concurrent_streams", options.max_concurrent_streams),
+                *([("grpc.max_connection_age_ms", round(age_s * 1000))] if age_s is not None else []),
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
                 ("grpc.so_reuseport", int(options.reuse_port)),
@@ -232,6 +235,8 @@ class GrpcioChannel:
                 ("grpc.keepalive_time_ms", 10_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
                 ("grpc.enable_retries", 0),
+                # Its own idea of a unix socket's authority, the escaped path, is none to stricter servers.
+                *([("grpc.default_authority", "localhost")] if address.startswith("unix:") else []),
                 ("grpc.enable_http_proxy", 0),  # peers are inside the cluster
             ],
         )
@@ -248,7 +253,7 @@ class GrpcioChannel:
     ) -> OutgoingCall:
         """See Channel.call."""
         if self._closed:
-            return _RefusedCall(done)
+            return asyncio.get_running_loop().call_soon(done, Reply(to_status(Cancelled())))
         stub = self._unary.get(method)
         if stub is None:
             stub = self._unary[method] = self._channel.unary_unary(method)
@@ -287,16 +292,6 @@ def _timeout_s(deadline_ns: int | None) -> float | None:
 def _is_cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class _RefusedCall:
-    """A call on a closed channel."""
-
-    def __init__(self, done: Callable[[Reply], None]) -> None:
-        self._handle = asyncio.get_running_loop().call_soon(done, Reply(to_status(Cancelled())))
-
-    def cancel(self) -> None:
-        self._handle.cancel()
 
 
 class _OutgoingCall:

@@ -128,6 +128,10 @@ class ServerOptions:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     reuse_port: bool = False
     """Whether several processes may listen on the same port; the kernel spreads connections among them."""
+    max_concurrent_streams: int = 1024
+    """How many calls of one connection run at a time; a client holds further ones back."""
+    max_connection_age_s: float | None = None
+    """When a connection is asked to end (its running calls may), so that clients spread anew; None for never."""
 
 
 DEFAULT_OPTIONS = ServerOptions()

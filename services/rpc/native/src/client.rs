@@ -1,0 +1,419 @@
+//! A channel on the wire's thread: one connection, made when first needed and again when it breaks, and one task per
+//! call.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, SendStream};
+use http::header::{HeaderMap, CONTENT_TYPE, TE, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use pyo3::{Py, PyAny};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout, Instant};
+
+use crate::bridge::{Bridge, Event};
+use crate::calls::{Outcome, Replied, Replies};
+use crate::grpc::{self, Status};
+use crate::message::{self, Broken, Message, Reader};
+use crate::net::{self, Address, Stream};
+use crate::streams::{Came, Ended, Shared};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_millis(800);
+/// After a failed attempt, calls fail at once for so long; it doubles with each failure.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LAST_BACKOFF: Duration = Duration::from_secs(2);
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("clipper-native/", env!("CARGO_PKG_VERSION")));
+
+/// Whom to tell about a call.
+pub enum Caller {
+    Unary { done: Arc<Mutex<Option<Py<PyAny>>>> },
+    Stream { shared: Arc<Shared> },
+}
+
+/// A call to be made.
+pub struct Call {
+    pub uri: Uri,
+    pub body: Bytes,
+    pub metadata: HeaderMap,
+    pub deadline: Option<Instant>,
+    pub cancel: oneshot::Receiver<()>,
+    pub teller: Teller,
+    /// Whether it was sent once already, to a peer that did not look at it.
+    pub is_second_try: bool,
+}
+
+/// Tells Python the outcome of a call, exactly once, however its task ends.
+pub struct Teller {
+    bridge: Arc<Bridge>,
+    replies: Arc<Replies>,
+    caller: Option<Caller>,
+}
+
+impl Teller {
+    pub fn new(bridge: Arc<Bridge>, replies: Arc<Replies>, caller: Caller) -> Self {
+        Teller {
+            bridge,
+            replies,
+            caller: Some(caller),
+        }
+    }
+
+    fn came(&self, message: Message) {
+        if let Some(Caller::Stream { shared }) = &self.caller {
+            self.bridge.push(Box::new(Came(shared.clone(), message)));
+        }
+    }
+
+    pub fn ended(&mut self, outcome: Outcome) {
+        let replies = self.replies.clone();
+        let event: Box<dyn Event> = match self.caller.take() {
+            Some(Caller::Unary { done }) => Box::new(Replied { replies, done, outcome }),
+            Some(Caller::Stream { shared }) => {
+                shared.close();
+                Box::new(Ended(shared, Some((replies, outcome))))
+            }
+            None => return,
+        };
+        self.bridge.push(event);
+    }
+
+    /// Nobody wants to hear any more.
+    fn forget(&mut self) {
+        if let Some(Caller::Stream { shared }) = self.caller.take() {
+            shared.close();
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.ended(Outcome::failure(Status::new(grpc::CANCELLED, "")));
+    }
+}
+
+/// What a connection is at.
+enum State {
+    Idle,
+    Connecting,
+    Connected(SendRequest<Bytes>),
+    Failed { until: Instant, why: String },
+}
+
+/// What a task of the channel has to say when it ends.
+enum Ending {
+    Connected(std::io::Result<SendRequest<Bytes>>),
+    /// The connection that had this number is no more.
+    Disconnected(u64),
+    Called,
+    /// A call comes back from the connection of this number, which takes no more.
+    Again(u64, Box<Call>),
+}
+
+pub struct Channel {
+    pub address: Arc<Address>,
+    pub limit: usize,
+}
+
+/// Makes calls until `calls` is closed; those under way then end as CANCELLED.
+pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>) {
+    let mut state = State::Idle;
+    let mut backoff = FIRST_BACKOFF;
+    let mut waiting: Vec<Box<Call>> = Vec::new();
+    let mut tasks: JoinSet<Ending> = JoinSet::new();
+    let mut connection = 0; // the number of the last one
+    let (ended_sender, mut ended) = mpsc::unbounded_channel::<u64>();
+    loop {
+        let ending = tokio::select! {
+            biased;
+            number = ended.recv() => Ending::Disconnected(number.unwrap_or_default()),
+            Some(Ok(ending)) = tasks.join_next() => ending,
+            call = calls.recv() => match call {
+                Some(call) => Ending::Again(0, call),
+                None => break,
+            },
+        };
+        match ending {
+            Ending::Called => {}
+            Ending::Again(number, mut call) => {
+                if number == connection && matches!(state, State::Connected(_)) {
+                    state = State::Idle;
+                }
+                if let State::Failed { until, why } = &state {
+                    if Instant::now() < *until {
+                        call.teller.ended(unreachable(why));
+                        continue;
+                    }
+                    state = State::Idle;
+                }
+                if matches!(state, State::Idle) {
+                    state = State::Connecting;
+                    connection += 1;
+                    let (address, ended) = (channel.address.clone(), ended_sender.clone());
+                    let number = connection;
+                    tasks.spawn(async move { Ending::Connected(connect(&address, number, ended).await) });
+                }
+                match &state {
+                    State::Connected(peer) => drop(tasks.spawn(make(peer.clone(), connection, call, channel.limit))),
+                    _ => waiting.push(call),
+                }
+            }
+            Ending::Connected(Ok(peer)) => {
+                backoff = FIRST_BACKOFF;
+                for call in waiting.drain(..) {
+                    tasks.spawn(make(peer.clone(), connection, call, channel.limit));
+                }
+                state = State::Connected(peer);
+            }
+            Ending::Connected(Err(error)) => {
+                let why = error.to_string();
+                for mut call in waiting.drain(..) {
+                    call.teller.ended(unreachable(&why));
+                }
+                state = State::Failed {
+                    until: Instant::now() + backoff,
+                    why,
+                };
+                backoff = (backoff * 2).min(LAST_BACKOFF);
+            }
+            Ending::Disconnected(number) => {
+                if number == connection && matches!(state, State::Connected(_)) {
+                    state = State::Idle;
+                }
+            }
+        }
+    }
+    drop(waiting);
+    tasks.shutdown().await; // each tells its caller when it is dropped
+}
+
+fn unreachable(why: &str) -> Outcome {
+    Outcome::failure(Status::new(grpc::UNAVAILABLE, format!("cannot connect: {why}")))
+}
+
+/// Connects; a task of its own then keeps the connection going, and tells `ended` when it takes no more calls.
+async fn connect(
+    address: &Address,
+    number: u64,
+    ended: mpsc::UnboundedSender<u64>,
+) -> std::io::Result<SendRequest<Bytes>> {
+    let connecting = async {
+        match net::connect(address).await? {
+            Stream::Tcp(io) => shake_hands(io, number, ended).await,
+            Stream::Unix(io) => shake_hands(io, number, ended).await,
+        }
+    };
+    match timeout(CONNECT, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            "connecting took too long",
+        )),
+    }
+}
+
+async fn shake_hands<T>(io: T, number: u64, ended: mpsc::UnboundedSender<u64>) -> std::io::Result<SendRequest<Bytes>>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut settings = h2::client::Builder::new();
+    settings
+        .initial_window_size(message::STREAM_WINDOW)
+        .initial_connection_window_size(message::CONNECTION_WINDOW)
+        .max_frame_size(message::MAX_FRAME)
+        .max_header_list_size(message::MAX_HEADERS)
+        .enable_push(false);
+    let (peer, connection) = settings
+        .handshake::<_, Bytes>(io)
+        .await
+        .map_err(std::io::Error::other)?;
+    tokio::spawn(async move {
+        let _ = connection.await; // its calls hear of its errors themselves
+        let _ = ended.send(number); // the channel may be closed
+    });
+    Ok(peer)
+}
+
+/// Makes one call. Gives it back if the peer cannot have looked at it and another connection may do.
+async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit: usize) -> Ending {
+    let deadline = call.deadline;
+    let expired = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    let Call {
+        uri,
+        body,
+        metadata,
+        cancel,
+        teller,
+        is_second_try,
+        ..
+    } = &mut *call;
+    let cancelled = async {
+        if cancel.await.is_err() {
+            pending::<()>().await; // Python has let go of the call, but waits for its outcome
+        }
+    };
+    let request = request(uri, metadata, deadline);
+    let talked = tokio::select! {
+        biased;
+        () = cancelled => {
+            teller.forget();
+            return Ending::Called;
+        }
+        talked = talk(peer, request, body.clone(), limit, teller) => talked,
+        () = expired => Ok(Outcome::failure(Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed"))),
+    };
+    match talked {
+        Ok(outcome) => teller.ended(outcome),
+        Err(error) if !*is_second_try && is_untouched(&error) => {
+            *is_second_try = true;
+            return Ending::Again(number, call);
+        }
+        Err(error) => teller.ended(Outcome::failure(Status::of_break(&error.error))),
+    }
+    Ending::Called
+}
+
+/// A call's stream broke.
+struct Break {
+    error: h2::Error,
+    /// Whether the request was on its way already.
+    is_sent: bool,
+}
+
+fn is_untouched(broken: &Break) -> bool {
+    let is_refused = broken.error.reason() == Some(Reason::REFUSED_STREAM);
+    let is_leaving = broken.error.is_go_away() && broken.error.is_remote();
+    is_refused || !broken.is_sent && (is_leaving || broken.error.is_io())
+}
+
+fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.clone();
+    *request.version_mut() = http::Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, grpc::CONTENT_TYPE);
+    headers.insert(USER_AGENT, AGENT);
+    headers.insert(grpc::GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
+    if let Some(deadline) = deadline {
+        headers.insert(
+            grpc::GRPC_TIMEOUT,
+            grpc::timeout_value(deadline.saturating_duration_since(Instant::now())),
+        );
+    }
+    headers.extend(metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
+    request
+}
+
+/// Sends the request and follows the response to its end.
+async fn talk(
+    peer: SendRequest<Bytes>,
+    request: Request<()>,
+    body: Bytes,
+    limit: usize,
+    teller: &Teller,
+) -> Result<Outcome, Break> {
+    let unsent = |error| Break { error, is_sent: false };
+    let mut peer = peer.ready().await.map_err(unsent)?;
+    let (mut response, mut sending) = peer.send_request(request, false).map_err(unsent)?;
+    drop(peer);
+    let sent = |error| Break { error, is_sent: true };
+    let head = tokio::select! {
+        biased;
+        head = &mut response => head.map_err(sent)?,
+        () = send_body(&mut sending, body) => response.await.map_err(sent)?,
+    };
+    let (head, body) = head.into_parts();
+    if let Some(status) = Status::read_from(&head.headers) {
+        return Ok(Outcome {
+            status,
+            message: None,
+            trailing: head.headers,
+        }); // a status alone
+    }
+    if head.status != StatusCode::OK {
+        return Ok(Outcome::failure(Status::of_http(head.status)));
+    }
+    let is_gzip = head
+        .headers
+        .get(grpc::GRPC_ENCODING)
+        .is_some_and(|value| value == "gzip");
+    let mut reader = Reader::new(body, limit, is_gzip);
+    let followed = match &teller.caller {
+        Some(Caller::Stream { shared }) => {
+            shared.open(reader.flow_control());
+            follow(&mut reader, teller).await.map(|()| None)
+        }
+        _ => only(&mut reader).await,
+    };
+    match followed {
+        Ok(message) => {
+            let trailing = reader.trailers().await.map_err(sent)?.unwrap_or_default();
+            let Some(status) = Status::read_from(&trailing) else {
+                return Ok(Outcome::failure(Status::new(
+                    grpc::INTERNAL,
+                    "the response ends without a status",
+                )));
+            };
+            if status.code != grpc::OK {
+                return Ok(Outcome {
+                    status,
+                    message: None,
+                    trailing,
+                });
+            }
+            if message.is_none() && matches!(teller.caller, Some(Caller::Unary { .. })) {
+                return Ok(Outcome::failure(Status::new(
+                    grpc::INTERNAL,
+                    "the response has no message",
+                )));
+            }
+            Ok(Outcome {
+                status,
+                message,
+                trailing,
+            })
+        }
+        Err(Broken::Refused(status)) => Ok(Outcome::failure(status)),
+        Err(Broken::Gone(error)) => Err(sent(error)),
+    }
+}
+
+/// Sends the only message of a request; for ever where it cannot, since the response tells why.
+async fn send_body(sending: &mut SendStream<Bytes>, body: Bytes) {
+    if message::send(sending, body).await.is_err() || sending.send_data(Bytes::new(), true).is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// The message of a unary response; None if there is only a status.
+async fn only(reader: &mut Reader) -> Result<Option<Message>, Broken> {
+    let Some(mut message) = reader.next().await? else {
+        return Ok(None);
+    };
+    reader.release(std::mem::take(&mut message.held)); // one message of a bounded size waits for Python per call
+    if reader.next().await?.is_some() {
+        let text = "there are several messages; a unary response has one";
+        return Err(Broken::Refused(Status::new(grpc::INTERNAL, text)));
+    }
+    Ok(Some(message))
+}
+
+/// Passes the messages of a response on.
+async fn follow(reader: &mut Reader, teller: &Teller) -> Result<(), Broken> {
+    while let Some(message) = reader.next().await? {
+        teller.came(message);
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! Messages out of a body and into it, with limits and flow control.
+//!
+//! Bytes that were received count against the sender's window until they are released. A small unary message is
+//! released at once (their number is bounded by the concurrent streams); a larger one, and every message of a stream,
+//! when Python takes it. So a client whose server falls behind is held back, and memory stays bounded.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::Read;
+
+use bytes::{Buf, Bytes};
+use h2::{RecvStream, SendStream};
+
+use crate::grpc::{self, Status, PREFIX};
+
+/// How much of one stream may be on its way: the window of HTTP/2 for each stream.
+pub const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for all streams of a connection together.
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest frame that is taken.
+pub const MAX_FRAME: u32 = 64 << 10;
+/// The largest header list that is taken: more than twice what gRPC implementations send by default.
+pub const MAX_HEADERS: u32 = 32 << 10;
+
+const SMALL: usize = 16 << 10;
+
+/// One message, as the parts that arrived, and how many bytes of the window it still holds.
+pub struct Message {
+    pub parts: Vec<Bytes>,
+    pub length: usize,
+    pub held: usize,
+}
+
+/// Why there is no next message.
+#[derive(Debug)]
+pub enum Broken {
+    /// What came is not what may come; the peer is to be told.
+    Refused(Status),
+    /// The peer has reset the stream, or the connection is gone.
+    Gone(h2::Error),
+}
+
+/// Reads the messages of one body.
+pub struct Reader {
+    body: RecvStream,
+    parts: VecDeque<Bytes>,
+    available: usize,
+    held: usize,
+    limit: usize,
+    is_gzip: bool,
+}
+
+impl Reader {
+    pub fn new(body: RecvStream, limit: usize, is_gzip: bool) -> Self {
+        Reader {
+            body,
+            parts: VecDeque::new(),
+            available: 0,
+            held: 0,
+            limit,
+            is_gzip,
+        }
+    }
+
+    /// The next message; None at the end of the body.
+    pub async fn next(&mut self) -> Result<Option<Message>, Broken> {
+        while self.available < PREFIX {
+            if !self.receive().await? {
+                if self.available == 0 {
+                    return Ok(None);
+                }
+                return Err(cut_short());
+            }
+        }
+        let (is_compressed, length) = self.prefix();
+        if length > self.limit {
+            return Err(too_large(length, self.limit));
+        }
+        while self.available < length {
+            if !self.receive().await? {
+                return Err(cut_short());
+            }
+        }
+        let held = self.held.min(PREFIX + length);
+        self.held -= held;
+        let message = Message {
+            parts: self.take(length),
+            length,
+            held,
+        };
+        match (is_compressed, self.is_gzip) {
+            (0, _) => Ok(Some(message)),
+            (1, true) => self.inflated(message).map(Some),
+            _ => Err(Broken::Refused(Status::new(
+                grpc::INTERNAL,
+                "a message is compressed in an undeclared way",
+            ))),
+        }
+    }
+
+    /// The only message of a body.
+    pub async fn only(&mut self) -> Result<Message, Broken> {
+        let Some(mut message) = self.next().await? else {
+            return Err(Broken::Refused(Status::new(
+                grpc::INTERNAL,
+                "there is no message; a unary call has one",
+            )));
+        };
+        if message.length <= SMALL {
+            self.release(message.held);
+            message.held = 0;
+        }
+        if self.next().await?.is_some() {
+            return Err(Broken::Refused(Status::new(
+                grpc::INTERNAL,
+                "there are several messages; a unary call has one",
+            )));
+        }
+        Ok(message)
+    }
+
+    pub async fn trailers(&mut self) -> Result<Option<http::HeaderMap>, h2::Error> {
+        self.body.trailers().await
+    }
+
+    /// Lets the peer send that much more.
+    pub fn release(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let _ = self.body.flow_control().release_capacity(bytes); // fails only if the stream has ended
+        }
+    }
+
+    pub fn flow_control(&mut self) -> h2::FlowControl {
+        self.body.flow_control().clone()
+    }
+
+    async fn receive(&mut self) -> Result<bool, Broken> {
+        let Some(part) = self.body.data().await else {
+            return Ok(false);
+        };
+        let part = part.map_err(Broken::Gone)?;
+        self.available += part.len();
+        self.held += part.len();
+        if self.held > STREAM_WINDOW as usize / 2 {
+            let held = std::mem::take(&mut self.held);
+            self.release(held); // a message larger than the window could never end otherwise
+        }
+        if !part.is_empty() {
+            self.parts.push_back(part);
+        }
+        Ok(true)
+    }
+
+    fn prefix(&mut self) -> (u8, usize) {
+        let mut prefix = [0; PREFIX];
+        for byte in &mut prefix {
+            let first = self.parts.front_mut().expect("available counts the parts");
+            *byte = first.get_u8();
+            if first.is_empty() {
+                self.parts.pop_front();
+            }
+        }
+        self.available -= PREFIX;
+        let [flag, length @ ..] = prefix;
+        (flag, u32::from_be_bytes(length) as usize)
+    }
+
+    fn take(&mut self, length: usize) -> Vec<Bytes> {
+        self.available -= length;
+        let mut taken = Vec::with_capacity(1);
+        let mut missing = length;
+        while missing > 0 {
+            let first = self.parts.front_mut().expect("available counts the parts");
+            let part = first.split_to(missing.min(first.len()));
+            missing -= part.len();
+            taken.push(part);
+            if first.is_empty() {
+                self.parts.pop_front();
+            }
+        }
+        taken
+    }
+
+    fn inflated(&self, message: Message) -> Result<Message, Broken> {
+        let packed: Vec<u8> = message.parts.concat();
+        let mut unpacked = Vec::with_capacity(packed.len().saturating_mul(4).min(self.limit));
+        flate2::read::MultiGzDecoder::new(packed.as_slice())
+            .take(self.limit as u64 + 1)
+            .read_to_end(&mut unpacked)
+            .map_err(|error| Broken::Refused(Status::new(grpc::INTERNAL, format!("a message is no gzip: {error}"))))?;
+        if unpacked.len() > self.limit {
+            return Err(too_large(unpacked.len(), self.limit));
+        }
+        Ok(Message {
+            length: unpacked.len(),
+            parts: vec![unpacked.into()],
+            held: message.held,
+        })
+    }
+}
+
+pub fn too_large(got: usize, limit: usize) -> Broken {
+    let text = format!("the message has {got} bytes or more; at most {limit} are taken");
+    Broken::Refused(Status::new(grpc::RESOURCE_EXHAUSTED, text))
+}
+
+fn cut_short() -> Broken {
+    Broken::Refused(Status::new(grpc::INTERNAL, "the body ends inside a message"))
+}
+
+/// Sends a part of a body no faster than the peer takes it.
+pub async fn send(body: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        body.reserve_capacity(data.len());
+        let mut capacity = body.capacity();
+        if capacity == 0 {
+            match poll_fn(|context| body.poll_capacity(context)).await {
+                Some(granted) => capacity = granted?,
+                None => return Err(h2::Error::from(h2::Reason::CANCEL)),
+            }
+        }
+        body.send_data(data.split_to(capacity.min(data.len())), false)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! `clipper_rpc._native`: `Server` and `Channel` as Python sees them.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use http::Uri;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::bridge::{lock, Bridge, Event};
+use crate::calls::{headers_of, sendable, Methods, Outcome, Replies, UnaryCall};
+use crate::client::{self, Call, Caller, Teller};
+use crate::net::{Address, Bound as BoundSockets};
+use crate::runtime;
+use crate::server::{self, Phase, Service};
+use crate::streams::{CalledStream, ServedStream, Shared};
+
+/// The same moment on Rust's clock and on Python's `time.monotonic_ns()`, which both are the kernel's monotonic clock.
+static CLOCK: OnceLock<Clock> = OnceLock::new();
+
+pub struct Clock {
+    here: Instant,
+    python_ns: i64,
+}
+
+impl Clock {
+    fn get() -> &'static Self {
+        CLOCK.get().expect("the module was imported")
+    }
+
+    pub fn to_python(moment: Instant) -> i64 {
+        let clock = Clock::get();
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        match moment.checked_duration_since(clock.here) {
+            Some(after) => clock.python_ns.saturating_add(nanos(after)),
+            None => clock.python_ns.saturating_sub(nanos(clock.here - moment)),
+        }
+    }
+
+    /// None where it is too far away to matter.
+    fn from_python(moment_ns: i64) -> Option<Instant> {
+        let clock = Clock::get();
+        let apart = Duration::from_nanos(moment_ns.abs_diff(clock.python_ns));
+        if moment_ns >= clock.python_ns {
+            clock.here.checked_add(apart)
+        } else {
+            Some(clock.here.checked_sub(apart).unwrap_or(clock.here))
+        }
+    }
+}
+
+/// Tells Python that something it waits for is done.
+struct Done(Py<PyAny>);
+
+impl Event for Done {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        if let Err(error) = self.0.call0(py) {
+            error.write_unraisable(py, Some(self.0.bind(py)));
+        }
+    }
+}
+
+/// A server that listens from the start.
+#[pyclass(frozen, module = "clipper_rpc._native")]
+struct Server {
+    bridge: Arc<Bridge>,
+    #[pyo3(get)]
+    port: u16,
+    stop: Mutex<Option<Stop>>,
+}
+
+/// How a server is told to stop, and whom it tells then.
+struct Stop {
+    grace: oneshot::Sender<Duration>,
+    done: oneshot::Sender<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Server {
+    /// Listens at `address`. `methods` are `(name, handler, streams)`; the hooks are those of `calls::Methods`.
+    #[new]
+    #[pyo3(signature = (call_soon, address, methods, hooks, *, limit, reuse_port, max_streams, max_age_s))]
+    #[allow(clippy::too_many_arguments)] // they are named where it is called
+    fn new(
+        py: Python<'_>,
+        call_soon: Py<PyAny>,
+        address: &str,
+        methods: Vec<(Bound<'_, PyString>, Py<PyAny>, bool)>,
+        hooks: (Py<PyAny>, Py<PyAny>, Py<PyAny>),
+        limit: usize,
+        reuse_port: bool,
+        max_streams: u32,
+        max_age_s: Option<f64>,
+    ) -> PyResult<Self> {
+        let target = Address::new(address);
+        let sockets = py.detach(|| BoundSockets::new(&target, reuse_port)).map_err(|error| {
+            PyOSError::new_err((error.raw_os_error(), format!("cannot listen on {address}: {error}")))
+        })?;
+        let port = sockets.port();
+        let mut paths = HashMap::new();
+        for (place, (name, _, streams)) in methods.iter().enumerate() {
+            paths.insert(name.to_str()?.to_owned(), (place, *streams));
+        }
+        let (names, handlers) = methods
+            .into_iter()
+            .map(|(name, handler, _)| (name.unbind(), handler))
+            .unzip();
+        let (on_failure, on_stream, describe) = hooks;
+        let methods = Arc::new(Methods {
+            names,
+            handlers,
+            on_failure,
+            on_stream,
+            describe,
+            limit,
+        });
+        let wire = runtime::handle()?;
+        let bridge = Bridge::new(call_soon, &wire)?;
+        let (alive, calls) = mpsc::channel(1);
+        let max_age = max_age_s
+            .map(Duration::try_from_secs_f64)
+            .transpose()
+            .map_err(invalid)?;
+        let service = Service {
+            bridge: bridge.clone(),
+            methods,
+            paths,
+            limit,
+            max_streams,
+            max_age,
+            _alive: alive,
+        };
+        let (grace, asked) = oneshot::channel();
+        let (stopped, tell) = oneshot::channel::<Py<PyAny>>();
+        let telling = bridge.clone();
+        wire.spawn(async move {
+            let (end, phase) = watch::channel(Phase::Serving);
+            if let Ok(listeners) = sockets.into_listeners() {
+                server::serve(listeners, Arc::new(service), phase, end, calls, asked).await;
+            }
+            if let Ok(done) = tell.await {
+                telling.push(Box::new(Done(done)));
+            }
+        });
+        Ok(Server {
+            bridge,
+            port,
+            stop: Mutex::new(Some(Stop { grace, done: stopped })),
+        })
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.bridge.fd()
+    }
+
+    fn drain(&self, py: Python<'_>) {
+        self.bridge.drain(py);
+    }
+
+    /// Stops; calls `done` when no call is left. False if it was told so before.
+    fn stop(&self, py: Python<'_>, grace_s: f64, done: Py<PyAny>) -> PyResult<bool> {
+        let grace = Duration::try_from_secs_f64(grace_s).map_err(invalid)?;
+        let Some(stop) = lock(&self.stop).take() else {
+            return Ok(false);
+        };
+        let command = move || {
+            let _ = stop.done.send(done); // the server waits for both until it has ended
+            let _ = stop.grace.send(grace);
+        };
+        self.bridge.command(py, Box::new(command))?;
+        Ok(true)
+    }
+
+    /// Lets go of the wire's thread once it has stopped.
+    fn close(&self) {
+        self.bridge.close(Box::new(|| ()));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// A channel to one address.
+#[pyclass(frozen, module = "clipper_rpc._native")]
+struct Channel {
+    bridge: Arc<Bridge>,
+    replies: Arc<Replies>,
+    calls: Mutex<Option<mpsc::UnboundedSender<Box<Call>>>>,
+    running: Mutex<Option<JoinHandle<()>>>,
+    authority: String,
+    uris: Mutex<HashMap<String, Uri>>,
+}
+
+#[pymethods]
+impl Channel {
+    /// `make_reply` is that of `calls::Replies`.
+    #[new]
+    fn new(call_soon: Py<PyAny>, address: &str, make_reply: Py<PyAny>, limit: usize) -> PyResult<Self> {
+        let wire = runtime::handle()?;
+        let bridge = Bridge::new(call_soon, &wire)?;
+        let (calls, made) = mpsc::unbounded_channel();
+        let address = Arc::new(Address::new(address));
+        let authority = address.authority();
+        let running = wire.spawn(client::run(client::Channel { address, limit }, made));
+        Ok(Channel {
+            bridge,
+            replies: Arc::new(Replies { make: make_reply }),
+            calls: Mutex::new(Some(calls)),
+            running: Mutex::new(Some(running)),
+            authority,
+            uris: Mutex::default(),
+        })
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.bridge.fd()
+    }
+
+    fn drain(&self, py: Python<'_>) {
+        self.bridge.drain(py);
+    }
+
+    /// Makes a unary call.
+    fn call(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        payload: &[u8],
+        done: Py<PyAny>,
+        deadline_ns: Option<i64>,
+        metadata: &Bound<'_, PyAny>,
+    ) -> PyResult<OutgoingCall> {
+        let done = Arc::new(Mutex::new(Some(done)));
+        let caller = Caller::Unary { done: done.clone() };
+        let cancel = self.make(py, method, payload, caller, deadline_ns, metadata)?;
+        Ok(OutgoingCall {
+            bridge: self.bridge.clone(),
+            done,
+            cancel: Mutex::new(Some(cancel)),
+        })
+    }
+
+    /// Makes a server-streaming call; `listener` is that of `streams::Shared`.
+    fn stream(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        payload: &[u8],
+        listener: Py<PyAny>,
+        deadline_ns: Option<i64>,
+        metadata: &Bound<'_, PyAny>,
+    ) -> PyResult<CalledStream> {
+        let shared: Arc<Shared> = CalledStream::shared_with(listener);
+        let caller = Caller::Stream { shared: shared.clone() };
+        let cancel = self.make(py, method, payload, caller, deadline_ns, metadata)?;
+        Ok(CalledStream {
+            bridge: self.bridge.clone(),
+            shared,
+            cancel: Mutex::new(Some(cancel)),
+        })
+    }
+
+    /// Ends the connection and its calls; calls `done` when all are told.
+    fn close(&self, done: Py<PyAny>) -> bool {
+        let (Some(calls), Some(running)) = (lock(&self.calls).take(), lock(&self.running).take()) else {
+            return false;
+        };
+        let bridge = self.bridge.clone();
+        self.bridge.close(Box::new(move || {
+            drop(calls); // after all calls that were made before
+            tokio::spawn(async move {
+                let _ = running.await; // also a panic is an end
+                bridge.push(Box::new(Done(done)));
+            });
+        }));
+        true
+    }
+}
+
+impl Channel {
+    fn make(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        payload: &[u8],
+        caller: Caller,
+        deadline_ns: Option<i64>,
+        metadata: &Bound<'_, PyAny>,
+    ) -> PyResult<oneshot::Sender<()>> {
+        let metadata = headers_of(Some(metadata))?;
+        let mut teller = Teller::new(self.bridge.clone(), self.replies.clone(), caller);
+        let (cancel, cancelled) = oneshot::channel();
+        let uri = self.uri(method)?;
+        let calls = lock(&self.calls).clone();
+        let command: crate::bridge::Command = match (sendable(payload, usize::MAX), calls) {
+            (Ok(body), Some(calls)) => {
+                let deadline = deadline_ns.and_then(Clock::from_python);
+                let call = Call {
+                    uri,
+                    body,
+                    metadata,
+                    deadline,
+                    cancel: cancelled,
+                    teller,
+                    is_second_try: false,
+                };
+                Box::new(move || drop(calls.send(Box::new(call)))) // a closed channel tells by the teller's end
+            }
+            (Err(status), _) => Box::new(move || teller.ended(Outcome::failure(status))),
+            (_, None) => Box::new(move || drop(teller)),
+        };
+        self.bridge.command(py, command)?;
+        Ok(cancel)
+    }
+
+    fn uri(&self, method: &str) -> PyResult<Uri> {
+        let mut uris = lock(&self.uris);
+        if let Some(uri) = uris.get(method) {
+            return Ok(uri.clone());
+        }
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(method)
+            .build();
+        let uri = uri.map_err(invalid)?;
+        uris.insert(method.to_owned(), uri.clone());
+        Ok(uri)
+    }
+}
+
+/// A call under way.
+#[pyclass(frozen, module = "clipper_rpc._native")]
+struct OutgoingCall {
+    bridge: Arc<Bridge>,
+    done: Arc<Mutex<Option<Py<PyAny>>>>,
+    cancel: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+#[pymethods]
+impl OutgoingCall {
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let done = lock(&self.done).take();
+        drop(done); // after the lock: it may run Python
+        match lock(&self.cancel).take() {
+            Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let python_ns = module.py().import("time")?.call_method0("monotonic_ns")?.extract()?;
+    CLOCK.get_or_init(|| Clock {
+        here: Instant::now(),
+        python_ns,
+    });
+    module.add_class::<Server>()?;
+    module.add_class::<Channel>()?;
+    module.add_class::<UnaryCall>()?;
+    module.add_class::<OutgoingCall>()?;
+    module.add_class::<ServedStream>()?;
+    module.add_class::<CalledStream>()?;
+    Ok(())
+}

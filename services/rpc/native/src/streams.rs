@@ -1,0 +1,245 @@
+//! Streams as Python sees them: messages that come in one by one, and flow control both ways.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use h2::FlowControl;
+use http::HeaderMap;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::bridge::{lock, Bridge, Event};
+use crate::calls::{described, headers_of, metadata, payload, reply, sendable, Answer, Methods, Outcome, Replies};
+use crate::grpc::Status;
+use crate::message::Message;
+use crate::module::Clock;
+
+/// While so many bytes wait to be sent, a sender waits.
+pub const SEND_AHEAD: usize = 256 << 10;
+
+/// What both threads know of one stream.
+#[derive(Default)]
+pub struct Shared {
+    /// Python's object that is told: `message(payload, held)`, `end(reply)`, `leave()`, `writable()`.
+    listener: Mutex<Option<Py<PyAny>>>,
+    flow: Mutex<Option<FlowControl>>,
+    queued: AtomicUsize,
+}
+
+impl Shared {
+    pub fn open(&self, flow: FlowControl) {
+        *lock(&self.flow) = Some(flow);
+    }
+
+    /// Lets go of the stream of HTTP/2, which else would live as long as Python's object.
+    pub fn close(&self) {
+        lock(&self.flow).take();
+    }
+
+    /// Says that a message was taken by HTTP/2; true if a waiting sender may go on.
+    pub fn sent(&self, bytes: usize) -> bool {
+        let before = self.queued.fetch_sub(bytes, Relaxed);
+        before > SEND_AHEAD && before - bytes <= SEND_AHEAD
+    }
+
+    fn tell<'py>(&self, py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
+        let listener = lock(&self.listener).as_ref().map(|listener| listener.clone_ref(py));
+        if let Some(listener) = listener {
+            if let Err(error) = listener.bind(py).call_method1(name, arguments) {
+                error.write_unraisable(py, Some(listener.bind(py)));
+            }
+        }
+    }
+}
+
+/// What Python wants sent on a stream that it serves.
+pub enum Outgoing {
+    Message(Bytes),
+    Finish(Answer),
+}
+
+/// A stream was opened by a caller.
+pub struct Opened {
+    pub bridge: Arc<Bridge>,
+    pub methods: Arc<Methods>,
+    pub method: usize,
+    pub headers: HeaderMap,
+    pub deadline: Option<Instant>,
+    pub shared: Arc<Shared>,
+    pub outgoing: mpsc::UnboundedSender<Outgoing>,
+}
+
+impl Event for Opened {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        let methods = self.methods.clone();
+        let handler = methods.handlers[self.method].clone_ref(py);
+        if let Err(error) =
+            Bound::new(py, ServedStream(*self)).and_then(|stream| methods.on_stream.bind(py).call1((stream, handler)))
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+/// A message has come in.
+pub struct Came(pub Arc<Shared>, pub Message);
+
+impl Event for Came {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        match payload(py, &self.1) {
+            Ok(payload) => self.0.tell(py, "message", (payload, self.1.held)),
+            Err(error) => error.write_unraisable(py, None),
+        }
+    }
+}
+
+/// No message will come any more: the caller has half-closed, or the call that Python made has its outcome.
+pub struct Ended(pub Arc<Shared>, pub Option<(Arc<Replies>, Outcome)>);
+
+impl Event for Ended {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        match self
+            .1
+            .as_ref()
+            .map(|(replies, outcome)| reply(py, replies, outcome))
+            .transpose()
+        {
+            Ok(reply) => self.0.tell(py, "end", (reply,)),
+            Err(error) => error.write_unraisable(py, None),
+        }
+    }
+}
+
+/// The caller has left.
+pub struct Gone(pub Arc<Shared>);
+
+impl Event for Gone {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        self.0.tell(py, "leave", ());
+        let listener = lock(&self.0.listener).take();
+        drop(listener); // after the lock: it may run Python
+    }
+}
+
+/// A sender that waits may go on.
+pub struct Writable(pub Arc<Shared>);
+
+impl Event for Writable {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        self.0.tell(py, "writable", ());
+    }
+}
+
+/// A stream that Python serves.
+#[pyclass(frozen, module = "clipper_rpc._native")]
+pub struct ServedStream(Opened);
+
+#[pymethods]
+impl ServedStream {
+    #[getter]
+    fn method(&self, py: Python<'_>) -> Py<PyString> {
+        self.0.methods.names[self.0.method].clone_ref(py)
+    }
+
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        metadata(py, &self.0.headers)
+    }
+
+    #[getter]
+    fn deadline_ns(&self) -> Option<i64> {
+        self.0.deadline.map(Clock::to_python)
+    }
+
+    fn listen(&self, listener: Py<PyAny>) {
+        *lock(&self.0.shared.listener) = Some(listener);
+    }
+
+    /// Says that messages which held so many bytes were taken.
+    fn taken(&self, held: usize) {
+        taken(&self.0.shared, held);
+    }
+
+    /// Sends a message; true if the sender should wait for `writable` before the next one.
+    fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
+        let outgoing = match sendable(payload, self.0.methods.limit) {
+            Ok(message) => Outgoing::Message(message),
+            Err(status) => Outgoing::Finish(Answer::failure(status)),
+        };
+        let size = if let Outgoing::Message(message) = &outgoing {
+            message.len()
+        } else {
+            0
+        };
+        let queued = self.0.shared.queued.fetch_add(size, Relaxed) + size;
+        self.enqueue(py, outgoing)?;
+        Ok(queued > SEND_AHEAD)
+    }
+
+    /// Ends the stream: well if `error` is None.
+    fn finish(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let status = error.map_or_else(|| Ok(Status::ok()), |error| described(&self.0.methods.describe, error))?;
+        let listener = lock(&self.0.shared.listener).take();
+        drop(listener); // after the lock: it may run Python
+        self.enqueue(
+            py,
+            Outgoing::Finish(Answer {
+                status,
+                body: Bytes::new(),
+                trailing: headers_of(None)?,
+            }),
+        )
+    }
+}
+
+impl ServedStream {
+    fn enqueue(&self, py: Python<'_>, outgoing: Outgoing) -> PyResult<()> {
+        let sender = self.0.outgoing.clone();
+        self.0.bridge.command(py, Box::new(move || drop(sender.send(outgoing))))
+        // the caller may be gone meanwhile
+    }
+}
+
+/// A stream that Python called for.
+#[pyclass(frozen, module = "clipper_rpc._native")]
+pub struct CalledStream {
+    pub bridge: Arc<Bridge>,
+    pub shared: Arc<Shared>,
+    pub cancel: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+}
+
+impl CalledStream {
+    pub fn shared_with(listener: Py<PyAny>) -> Arc<Shared> {
+        Arc::new(Shared {
+            listener: Mutex::new(Some(listener)),
+            ..Shared::default()
+        })
+    }
+}
+
+#[pymethods]
+impl CalledStream {
+    /// Says that messages which held so many bytes were taken.
+    fn taken(&self, held: usize) {
+        taken(&self.shared, held);
+    }
+
+    /// Ends the call; the listener is told nothing more.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let listener = lock(&self.shared.listener).take();
+        drop(listener); // after the lock: it may run Python
+        match lock(&self.cancel).take() {
+            Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn taken(shared: &Shared, held: usize) {
+    if let Some(flow) = lock(&shared.flow).as_mut() {
+        let _ = flow.release_capacity(held); // fails only if the stream has ended
+    }
+}
