@@ -99,7 +99,7 @@ class View:
 
     def linked_to(self, model: str) -> list[Application]:
         """The applications that a model is linked to, by name."""
-        linked = (each for each in self.all(Application) if any(link.model == model for link in each.links))
+        linked = [each for each in self.all(Application) for link in each.links if link.model == model]
         return sorted(linked, key=lambda application: application.name)
 
     def model_type(self, model: str) -> InputType | None:
@@ -141,6 +141,10 @@ class State(View):
         """See View."""
         return cast("E | None", self._kinds.get(kind, {}).get(key))
 
+    def items(self, kind: type[E]) -> Iterator[tuple[str, E]]:
+        """Everything of one kind with its key."""
+        return cast("Iterator[tuple[str, E]]", iter(self._kinds.get(kind, {}).items()))
+
     def all(self, kind: type[E]) -> Iterator[E]:
         """See View."""
         return cast("Iterator[E]", iter(self._kinds.get(kind, {}).values()))
@@ -164,8 +168,8 @@ class Draft(View):
 
     def all(self, kind: type[E]) -> Iterator[E]:
         """See View."""
-        for entity in self._state.all(kind):
-            if entity.key not in self._puts and entity.key not in self._deletes:
+        for key, entity in self._state.items(kind):
+            if key not in self._puts and key not in self._deletes:
                 yield entity
         for put in tuple(self._puts.values()):
             if isinstance(put, kind):
