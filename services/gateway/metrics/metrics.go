@@ -38,9 +38,12 @@ func New(now func() time.Time) *Registry {
 // Answered counts answers of an application, some of them default outputs, that were given together after a time.
 // Only applications that exist may be named: each has metrics until Forget.
 func (r *Registry) Answered(name string, answers, defaults int, after time.Duration) {
+	if answers == 0 {
+		return
+	}
 	r.total.Add(int64(answers))
 	app := r.application(name)
-	if app == nil || answers == 0 {
+	if app == nil {
 		return
 	}
 	now := r.now()
