@@ -42,13 +42,6 @@ REPLICA = Replica("m", "1", 4, "h:1", InputType.FLOATS, "secret", 5, "host", "ru
 INSTANCE = Instance(InstanceKind.MANAGER, "i", "h:1", "secret", "0.1.0", 5)
 MODEL = Model("m", InputType.FLOATS, "1", 8)
 EVERYTHING = (APPLICATION, MODEL, VERSION, REPLICA, ReplicaCounter("m", "1", 5), INSTANCE)
-    APPLICATION,
-    Model("m", InputType.FLOATS, "1", 8),
-    VERSION,
-    REPLICA,
-    ReplicaCounter("m", "1", 5),
-    INSTANCE,
-)
 
 
 @pytest.mark.parametrize("known", InputType)
