@@ -274,11 +274,40 @@ async def test_when_stopping_new_calls_are_refused_and_taken_ones_answered(
     taken, refused = FakeCall(request("taken")), FakeCall(request("refused"))
     service.predict(taken)
     await begun(model)
-    service.stop()
+    stopping = asyncio.create_task(service.stop(PATIENCE_S))
+    await asyncio.sleep(0)
     service.predict(refused)
     assert isinstance(await refused.error(), Stopping)
+    assert not stopping.done()
     model.gate.set()
     assert texts(await taken.answer()) == ["TAKEN"]
+    await asyncio.wait_for(stopping, PATIENCE_S)
+
+
+async def test_stopping_waits_for_a_caller_that_has_left_too(service: ModelService, model: GatedModel) -> None:
+    """The model computes nevertheless; ending the process under it may leave its files half written."""
+    model.gate.clear()
+    left = FakeCall(request("left"))
+    service.predict(left)
+    await begun(model)
+    left.leave()
+    stopping = asyncio.create_task(service.stop(PATIENCE_S))
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    model.gate.set()
+    await asyncio.wait_for(stopping, PATIENCE_S)
+
+
+async def test_stopping_gives_up_after_its_grace(service: ModelService, model: GatedModel) -> None:
+    model.gate.clear()
+    service.predict(FakeCall(request("hangs")))
+    await begun(model)
+    await service.stop(0.0)
+    model.gate.set()
+
+
+async def test_stopping_without_calls_is_done_at_once(service: ModelService) -> None:
+    await asyncio.wait_for(service.stop(600), PATIENCE_S)
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x0a\x7f"])

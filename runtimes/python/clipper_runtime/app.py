@@ -42,6 +42,8 @@ from clipper_runtime.worker import Worker
 _log = logging.getLogger(__name__)
 
 _END_LEASE_TIMEOUT_S = 1.0
+_CLOSE_GRACE_S = 0.2
+"""For the last answers to leave; streams that watch health never end by themselves."""
 _SWITCH_INTERVAL_S = 0.0005
 """How long a model's Python code keeps the event loop from the interpreter, at most. The default of 5 ms would be
 added to every answer that is handed back while the next batch is computed already."""
@@ -130,8 +132,9 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
         health.set_serving(False)
         if keeper is not None:
             await asyncio.to_thread(keeper.stop, _END_LEASE_TIMEOUT_S)
-        service.stop()
-        await server.stop(grace_s)
+        _log.info("draining")
+        await service.stop(grace_s)
+        await server.stop(_CLOSE_GRACE_S if grace_s else 0)
         worker.stop()
         _log.info("stopped")
 
@@ -172,8 +175,11 @@ def _tell_ready(settings: Settings, address: str) -> None:
     if settings.ready_file is not None:
         settings.ready_file.touch()
     if settings.ready_fd is not None:
-        with os.fdopen(settings.ready_fd, "w", encoding="utf-8") as ready:
-            ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+        try:
+            with os.fdopen(settings.ready_fd, "w", encoding="utf-8") as ready:
+                ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+        except OSError as error:  # whoever started it does not listen any more
+            _log.warning("ready_fd_closed", extra={"problem": str(error)})
 
 
 _HELP = """Serves one model over gRPC (clipper.model.v1.ModelService) and keeps it registered with a manager.

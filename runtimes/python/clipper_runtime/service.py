@@ -6,6 +6,7 @@ Decoding, predicting and encoding all happen in the worker's thread: the loop on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -60,6 +61,8 @@ class ModelService:
         self._decode = decoder(info.input_type)
         self._model: Model | None = None
         self._is_stopping = False
+        self._in_flight = 0
+        self._drained = asyncio.Event()
 
     def methods(self) -> Methods:
         """The raw methods of clipper.model.v1.ModelService."""
@@ -72,9 +75,13 @@ class ModelService:
         self._worker.submit(_Load(load, loaded))
         self._model = await loaded
 
-    def stop(self) -> None:
-        """Refuses calls from now on; those that were taken are still answered."""
+    async def stop(self, grace_s: float) -> None:
+        """Refuses calls from now on; returns when those that were taken are answered, after `grace_s` at the latest."""
         self._is_stopping = True
+        if self._in_flight:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._drained.wait()
 
     def get_model_info(self, call: UnaryCall) -> None:
         """Answers GetModelInfo."""
@@ -101,6 +108,7 @@ class ModelService:
         else:
             job = _Predict(self, call)
             call.on_leave = job.leave
+            self._in_flight += 1
             self._worker.submit(job)
 
     def compute(self, request: bytes, is_wanted: Callable[[], bool]) -> bytes:
@@ -123,6 +131,12 @@ class ModelService:
             outcomes = predict_each(self._model.predict, batch, is_wanted=is_wanted, isolate=self._isolate)
         model_us = (time.perf_counter_ns() - start_ns) // 1000
         return response(_merged(batch, outcomes) if batch.failures else outcomes, model_us)
+
+    def finished(self) -> None:
+        """One call that was taken is over; called on the loop."""
+        self._in_flight -= 1
+        if self._is_stopping and not self._in_flight:
+            self._drained.set()
 
     def _not_ready(self) -> ClipperError:
         return ModelNotReady(model=self._info.name, version=self._info.version)
@@ -173,6 +187,7 @@ class _Predict:
 
     def finish(self) -> None:
         """Answers the call."""
+        self._service.finished()
         if self._call is None:
             return
         if isinstance(self._answer, bytes):
