@@ -172,7 +172,7 @@ class FakeCluster:
     connected: list[str] = field(default_factory=list)
 
     def __getitem__(self, address: str) -> FakeReplica:
-        if address not in self.replicas:
+        if address not in self.replicas or self.replicas[address].is_closed:
             self.replicas[address] = FakeReplica(self.clock)
         return self.replicas[address]
 

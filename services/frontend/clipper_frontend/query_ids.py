@@ -51,20 +51,19 @@ class QueryIds:
         return query_id
 
     def _look(self) -> int:
-        self._is_low.set()
         self._look_at = self._end
-        if self._next < self._end:
-            return self._next
         if self._spare is None:
-            raise StoreUnavailable(problem="all reserved query ids are used")
-        self._start(*self._spare)
-        self._spare = None
+            self._is_low.set()
+            if self._next == self._end:
+                raise StoreUnavailable(problem="all reserved query ids are used")
+        elif self._next == self._end:
+            self._start(*self._spare)
+            self._spare = None
         return self._next
 
     def _start(self, first: int, count: int) -> None:
         self._next, self._end = first, first + count
-        self._look_at = first + count // 2 if count > 1 else self._end
-        self._is_low.clear()
+        self._look_at = first + count // 2
 
     async def run(self) -> None:
         """Reserves ranges whenever they run low, for ever."""
@@ -78,9 +77,9 @@ class QueryIds:
                 await self._sleep(backoff.wait_ns())
                 continue
             backoff.reset()
-            if self._next >= self._end:
+            self._is_low.clear()
+            if self._next == self._end:
                 self._start(first, count)
             else:
                 self._spare = (first, count)
-                self._is_low.clear()
             self.has_ids.set()

@@ -64,11 +64,9 @@ class PredictService:
 
     def _answer(self, call: UnaryCall, explain: bool, query: Query) -> None:
         try:
-            answer = codec.answer(query, self._now_ns(), explain=explain)
+            call.reply(codec.answer(query, self._now_ns(), explain=explain))
         except Exception as error:  # noqa: BLE001  # this caller is told; its neighbours in the batch go on
             call.fail(for_caller(error, process="frontend"))
-        else:
-            call.reply(answer)
 
     def predict_batch(self, call: UnaryCall) -> None:
         """Answers many inputs at once, in order, each with its own outcome."""
