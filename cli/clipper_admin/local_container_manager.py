@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _DEPLOY_WITHIN_S = 600.0
 _STOP_WITHIN_S = 90.0
 _SETTLE_WITHIN_S = 60.0
+_GONE_AFTER_FAILURE_S = 5.0
 
 
 class LocalContainerManager(ContainerManager):
@@ -337,6 +338,7 @@ class LocalContainerManager(ContainerManager):
             said = "\n".join(last_lines(self._directory.logs / "supervisor.stderr.log", 10))
             raise ClipperException(f"The supervisor of cluster {self.cluster_name} has ended at once:\n{said}")
         if problem := json.loads(line).get("error"):
+            self._directory.wait_until_gone(_GONE_AFTER_FAILURE_S)
             raise ClipperException(f"Cluster {self.cluster_name} did not start. {problem}")
 
     def _told_running(self) -> str:

@@ -112,6 +112,8 @@ class Child:
         self._starts += 1
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         ready_read, ready_write = os.pipe()
+        # Before it is started: it may be quicker than this loop.
+        said = pump.expect(self.command.ready_text) if self.command.ready_text else None
         try:
             process = await self._spawn(pump, ready_write)
         except OSError as error:
@@ -124,7 +126,7 @@ class Child:
         self._ledger.add(process.pid)
         _log.info("process_started", extra={"child": self.command.name, "child_pid": process.pid})
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch_ready(pump, ready_read))
+            watching = tasks.create_task(self._watch_ready(said, ready_read))
             stopping = tasks.create_task(self._end_when_asked(process))
             code = await process.wait()
             watching.cancel()
@@ -152,14 +154,14 @@ class Child:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
-    async def _watch_ready(self, pump: LogPump, ready_read: int) -> None:
+    async def _watch_ready(self, said: asyncio.Future[None] | None, ready_read: int) -> None:
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ready_read, "rb")
         )
         try:
-            if self.command.ready_text:
-                await pump.seen(self.command.ready_text)
+            if said is not None:
+                await said
             else:
                 line = await reader.readline()
                 if not line:  # it has closed the pipe without a word; its end is what counts

@@ -80,8 +80,8 @@ class Cluster:
         """
         if redis := self._commands.redis():
             await self._up(redis)
-        await self._up(self._commands.manager())
-        await self._up(self._commands.frontend(), self._commands.gateway())
+        # At once, since most of a start is imports: the frontend waits for the manager by itself.
+        await self._up(self._commands.manager(), self._commands.frontend(), self._commands.gateway())
         self._state = State.RUNNING
         for deployment in self._wanted.values():
             self._start_replicas(deployment)

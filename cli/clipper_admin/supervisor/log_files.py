@@ -62,11 +62,11 @@ class LogPump:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._read, self._pump)
 
-    async def seen(self, text: str) -> None:
-        """Returns once a line with this text comes by."""
+    def expect(self, text: str) -> asyncio.Future[None]:
+        """Resolves once a line with this text comes by, from now on."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._awaited = (text.encode(), waiter)
-        await waiter
+        return waiter
 
     def tail(self) -> str:
         """The last lines so far, readable."""
