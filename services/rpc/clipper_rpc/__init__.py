@@ -9,6 +9,7 @@ grpcio_transport   the seam on grpc.aio
 choose             which transport runs
 services           typed coroutines on the raw seam, for control planes
 health, reflection the standard services, on any transport
+probe              asks a server whether it serves; for containers
 lifecycle          signals, stopping, the event loop
 logs               JSON lines
 """
