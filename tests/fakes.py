@@ -22,6 +22,7 @@ class FakeStore:
         self.is_away = False
         self.commits_break_off = False
         """Whether commits are made but their answers get lost."""
+        self._is_stream_held = False
         self._lease_ttl_s = lease_ttl_s
         self._history = history
         self._query_ids = 0
@@ -49,6 +50,11 @@ class FakeStore:
     def come_back(self) -> None:
         """Can be reached again."""
         self.is_away = False
+
+    def hold_stream(self, held: bool) -> None:
+        """Whether followers wait, as with a slow network."""
+        self._is_stream_held = held
+        self._tell()
 
     def snapshot(self) -> tuple[object, ...]:
         """All that it has, for `restore`."""
@@ -86,7 +92,8 @@ class FakeStore:
             self._check()
             if str(self._mark) != mark or self._epoch != position.epoch:
                 raise HistoryBroken
-            for entry in [each for each in self._entries if each.revision > revision]:
+            missed = [each for each in self._entries if each.revision > revision]
+            for entry in [] if self._is_stream_held else missed:
                 yield entry
                 revision = entry.revision
             await changed.wait()

@@ -176,14 +176,20 @@ async def test_what_one_manager_did_is_known_to_the_next_that_is_asked(two: tupl
             await other.create_application(application(name))
 
 
-async def test_a_change_that_changes_nothing_is_made_sure_of_too(two: tuple[Registry, Registry]) -> None:
+async def test_a_change_that_changes_nothing_is_made_sure_of_too(
+    two: tuple[Registry, Registry], store: FakeStore
+) -> None:
     one, other = two
     await one.create_version(version("1"), activate=True)
     await one.create_version(version("2"), activate=False)
-    await other.activate_version("m", "1")
+    await other.version("m", "2")
+    store.hold_stream(True)
     await one.activate_version("m", "2")
-    assert (await other.activate_version("m", "1")).model.current_version == "1"
-    assert (await one.activate_version("m", "1")).model.current_version == "1"
+    activating = asyncio.ensure_future(other.activate_version("m", "1"))  # there, it is still the current one
+    await asyncio.sleep(0)
+    store.hold_stream(False)
+    assert (await activating).model.current_version == "1"
+    assert (await store.load()).position.revision == 4
 
 
 async def test_while_the_store_is_away_reads_go_on_and_changes_are_refused(manager: Manager, store: FakeStore) -> None:
