@@ -62,7 +62,7 @@ class Request:
             deployment = Deployment.from_json(found["deployment"]) if "deployment" in found else None
             models = [(str(model), version) for model, version in found.get("models", [])]
             return cls(Verb(found["verb"]), deployment, models)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a request: {error}") from error
 
 

@@ -1,0 +1,212 @@
+"""The command as a user runs it, against a real cluster: what it prints, where, and what it exits with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clipper_admin import LocalContainerManager
+
+pytestmark = pytest.mark.cluster
+
+SHOUT = "def shout(texts):\n    return [text.upper() + '!' for text in texts]\n"
+PORTS = ["--query-port", "0", "--admin-port", "0", "--frontend-port", "0", "--manager-port", "0"]
+
+
+class Shell:
+    """Runs clipperctl with a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def run(self, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "CLIPPER_HOME": str(self.home), **env}
+        command = [sys.executable, "-m", "clipperctl", *words]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, env=environment, cwd=self.home, timeout=90
+        )
+
+    def ok(self, *words: str, stdin: str = "") -> str:
+        """The data that a command prints; it must succeed."""
+        run = self.run(*words, stdin=stdin)
+        assert run.returncode == 0, run
+        return run.stdout
+
+    def data(self, *words: str) -> Any:
+        return json.loads(self.ok(*words, "-o", "json"))
+
+    def fails(self, code: int, *words: str) -> str:
+        """What a command says on stderr; it must exit with the code, and without a traceback."""
+        run = self.run(*words)
+        assert run.returncode == code, run
+        assert "Traceback" not in run.stderr
+        return run.stderr
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "shout.py").write_text(SHOUT)
+    shell = Shell(home)
+    shell.ok("start", *PORTS)
+    try:
+        shell.ok(
+            "app", "register", "greeter", "--input-type", "strings", "--default-output", '"hello"', "--objective", "1s"
+        )
+        shell.ok("model", "deploy", "shout", "--version", "1", "--input-type", "strings", "--file", "shout.py:shout")
+        shell.ok("link", "greeter", "shout")
+        yield shell
+    finally:
+        LocalContainerManager(home=home).stop_all()
+
+
+def test_predict_prints_the_output_alone_or_everything_for_programs(shell: Shell) -> None:
+    assert shell.ok("predict", "greeter", '"good morning"') == "GOOD MORNING!\n"
+    assert shell.ok("predict", "greeter", "-", stdin="good evening\n") == "GOOD EVENING!\n"
+    found = shell.data("predict", "greeter", "x")
+    assert (found["output"], found["default"]) == ("X!", False)
+    assert found["contributions"][0]["model"] == "shout"
+    assert shell.ok("predict", "greeter", "--batch", '["a", "b"]') == "A!\nB!\n"
+
+
+def test_a_default_is_printed_with_its_reason_on_stderr(shell: Shell) -> None:
+    shell.ok("app", "register", "lonely", "--input-type", "doubles", "--default-output", "-1.0")
+    run = shell.run("predict", "lonely", "[1, 2]")
+    assert (run.returncode, run.stdout) == (0, "-1\n")
+    assert "No connected models found for query" in run.stderr
+    shell.ok("app", "register", "strict", "--input-type", "doubles")
+    assert "No model is linked" in shell.fails(5, "predict", "strict", "[1, 2]")
+    for name in ("lonely", "strict"):
+        shell.ok("app", "unregister", name, "--yes")
+
+
+def test_lists_and_details_in_each_form(shell: Shell) -> None:
+    assert "greeter" in shell.ok("app", "list")
+    assert [each["name"] for each in shell.data("app", "list")] == ["greeter"]
+    assert yaml.safe_load(shell.ok("app", "show", "greeter", "-o", "yaml"))["linked_models"] == ["shout"]
+    model = shell.data("model", "list")[0]
+    assert (model["model_name"], model["is_current_version"], model["replicas"]) == ("shout", True, 1)
+    assert shell.data("model", "show", "shout")["applications"] == ["greeter"]
+
+
+def test_errors_are_one_line_and_exit_codes_tell_their_kind(shell: Shell) -> None:
+    assert shell.fails(3, "app", "show", "nope").startswith('Error: No application "nope"')
+    assert "exists already" in shell.fails(4, "app", "register", "greeter", "--input-type", "strings")
+    assert "runs already" in shell.fails(4, "start")
+    assert "is no name" in shell.fails(2, "app", "register", "Bad_Name", "--input-type", "strings")
+    assert 'No model "nope"' in shell.fails(3, "link", "greeter", "nope")
+    assert "does not run" in shell.run("status", "--cluster", "other").stdout
+    assert "No cluster other runs here" in shell.fails(5, "app", "list", "--cluster", "other")
+    assert "is no value of type strings" not in shell.fails(2, "predict", "greeter", "--batch", "5")
+    again = ["model", "deploy", "shout", "--version", "1", "--input-type", "strings", "--file", "shout.py:shout"]
+    assert "version 1 already" in shell.fails(4, *again)
+
+
+def test_what_destroys_asks_first(shell: Shell) -> None:
+    shell.ok("app", "register", "spare", "--input-type", "doubles")
+    run = shell.run("app", "unregister", "spare", stdin="n\n")
+    assert run.returncode == 130
+    assert "Delete application spare?" in run.stderr
+    assert "spare" in shell.ok("app", "list")
+    assert shell.run("app", "unregister", "spare", stdin="y\n").returncode == 0
+    assert "spare" not in shell.ok("app", "list")
+
+
+def test_versions_are_deployed_scaled_activated_and_stopped(shell: Shell) -> None:
+    (shell.home / "whisper.py").write_text("def whisper(texts):\n    return [text.lower() for text in texts]\n")
+    deploy = ["model", "deploy", "shout", "--version", "2", "--input-type", "strings", "--replicas", "2"]
+    shell.ok(*deploy, "--function", "whisper:whisper", "--label", "quiet")
+    assert shell.data("model", "show", "shout")["labels"] == ["quiet"]
+    assert shell.data("model", "scale", "shout", "1")["replicas"] == 1
+    assert shell.ok("predict", "greeter", "ABC", "--version", "2") == "abc\n"
+    shell.ok("model", "activate", "shout", "1")
+    assert shell.data("model", "show", "shout")["model_version"] == "1"
+    shell.ok("model", "stop", "shout", "--inactive", "--yes")
+    assert [each["model_version"] for each in shell.data("model", "list")] == ["1"]
+    assert shell.fails(3, "model", "stop", "nope", "--yes")
+
+
+def test_status_shows_every_process(shell: Shell) -> None:
+    found = shell.data("status")
+    assert found["state"] == "running"
+    assert {each["name"] for each in found["processes"]} == {
+        "redis",
+        "manager",
+        "frontend",
+        "gateway",
+        "model-shout_1-0",
+    }
+    text = shell.ok("status")
+    assert found["addresses"]["query"] in text
+    assert "model-shout_1-0" in text
+    assert "\x1b" not in text
+
+
+def test_a_cluster_elsewhere_is_reached_by_its_addresses(shell: Shell, tmp_path: Path) -> None:
+    at = shell.data("status")["addresses"]
+    elsewhere = Shell(tmp_path)
+    assert elsewhere.ok("predict", "greeter", "x", "--frontend", at["frontend"]) == "X!\n"
+    assert "greeter" in elsewhere.ok("app", "list", "--manager", at["manager"])
+    assert "shout:1:" in elsewhere.ok("status", "--manager", at["manager"])
+    assert "run by others" in elsewhere.fails(2, "stop", "--manager", at["manager"])
+    run = elsewhere.run("app", "list", CLIPPER_MANAGER=at["manager"])
+    assert "greeter" in run.stdout
+
+
+def test_logs_are_readable_for_people_and_whole_for_programs(shell: Shell) -> None:
+    text = shell.ok("logs", "manager", "frontend")
+    assert "listening" in text
+    assert "{" not in text.splitlines()[0]
+    lines = [json.loads(line) for line in shell.ok("logs", "manager", "-o", "json").splitlines()]
+    assert {line["log"] for line in lines} == {"manager"}
+    assert "There are: " in shell.fails(2, "logs", "nothing")
+
+
+def test_logs_follow_until_interrupted(shell: Shell) -> None:
+    follow = subprocess.Popen(
+        [sys.executable, "-m", "clipperctl", "logs", "manager", "--follow", "-n", "1", "--home", str(shell.home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert follow.stdout is not None
+        assert follow.stdout.readline()  # the last line so far: it looks from here on
+        shell.ok("app", "register", "noticed", "--input-type", "doubles")
+        assert any("noticed" in line for line in iter(follow.stdout.readline, ""))
+    finally:
+        follow.send_signal(2)
+        _, err = follow.communicate(timeout=20)
+        shell.ok("app", "unregister", "noticed", "--yes")
+    assert follow.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_stop_and_start_keep_what_was_configured_and_purge_does_not(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.ok("start", "--cluster", "brief", *PORTS)
+    try:
+        shell.ok("app", "register", "a", "--input-type", "doubles", "--cluster", "brief")
+        assert shell.ok("stop", "--cluster", "brief") == "Cluster brief is stopped.\n"
+        assert shell.run("status", "--cluster", "brief").returncode == 5
+        shell.ok("start", "--cluster", "brief", *PORTS)
+        assert [each["name"] for each in shell.data("app", "list", "--cluster", "brief")] == ["a"]
+    finally:
+        shell.ok("stop", "--cluster", "brief", "--purge", "--yes")
+    assert not (tmp_path / "brief").exists()
+    assert shell.ok("stop", "--cluster", "brief") == "Cluster brief does not run.\n"
+
+
+def test_completion_offers_the_names_of_the_cluster(shell: Shell) -> None:
+    run = shell.run(COMP_WORDS="clipperctl app show gr", COMP_CWORD="3", _CLIPPERCTL_COMPLETE="bash_complete")
+    assert run.stdout == "plain,greeter\n"
+    run = shell.run(COMP_WORDS="clipperctl pr", COMP_CWORD="1", _CLIPPERCTL_COMPLETE="bash_complete")
+    assert run.stdout == "plain,predict\n"
