@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from clipper_manager.resources import (
+    KINDS,
     Application,
     Batching,
     BatchPolicy,
@@ -69,7 +70,8 @@ def decode_changes(text: str) -> tuple[tuple[Entity, ...], tuple[str, ...]]:
     """What such a text puts and deletes."""
     record = json.loads(text)
     puts = (decode(key, put) for key, put in record.get("puts", {}).items())
-    return tuple(put for put in puts if put is not None), tuple(record["deletes"])
+    known = (key for key in record["deletes"] if key.partition("/")[0] in KINDS)
+    return tuple(put for put in puts if put is not None), tuple(known)
 
 
 def _plain(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import click
 from pydantic import AfterValidator, Field
@@ -16,6 +17,7 @@ PREFIX = "CLIPPER_MANAGER_"
 def _checked_redis(url: str) -> str:
     if not re.match(r"(redis|rediss|unix)://.", url):
         raise ValueError("write redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://PATH")
+    _ = urlsplit(url).port  # complains if it is no number
     return url
 
 
