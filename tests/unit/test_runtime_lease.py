@@ -26,6 +26,10 @@ class FakeRegistry:
         self.errors: list[Exception | None] = []
         self.happened = threading.Condition()
         self.hangs: threading.Event | None = None
+        """Calls hang until they are cancelled."""
+        self.takes_s = 0.0
+        """How long calls take, unless they are cancelled."""
+        self._cancelled = threading.Event()
         self._count = 0
 
     def register(self, replica: Replica) -> Lease:
@@ -45,6 +49,7 @@ class FakeRegistry:
         self._answer("switch", is_call=False)
 
     def cancel(self) -> None:
+        self._cancelled.set()
         if self.hangs is not None:
             self.hangs.set()
 
@@ -57,6 +62,8 @@ class FakeRegistry:
             self.happened.notify_all()
         if is_call and self.hangs is not None and not what.startswith("end"):
             self.hangs.wait(20)
+            raise Cancelled
+        if is_call and self.takes_s and self._cancelled.wait(self.takes_s):
             raise Cancelled
         if is_call and self.errors:
             error = self.errors.pop(0)
@@ -157,12 +164,21 @@ def test_stopping_ends_a_call_that_hangs(registry: FakeRegistry) -> None:
     keeper = LeaseKeeper(registry, REPLICA)
     keeper.start()
     registry.wait_for(lambda: "register" in registry.asked)
-    keeper.stop(20)
+    keeper.stop(0.05)
     assert registry.asked == ["register", "close"], "there is no lease to give back"
 
 
 def test_a_manager_that_is_away_at_the_end_does_not_matter(registry: FakeRegistry) -> None:
     registry.errors = [None, unavailable()]
+    keeper = LeaseKeeper(registry, REPLICA)
+    keeper.start()
+    registry.wait_for(lambda: "register" in registry.asked)
+    keeper.stop(20)
+    assert registry.asked == ["register", "end lease-1", "close"]
+
+
+def test_stopping_waits_for_a_registration_that_is_under_way_and_gives_it_back(registry: FakeRegistry) -> None:
+    registry.takes_s = 0.2
     keeper = LeaseKeeper(registry, REPLICA)
     keeper.start()
     registry.wait_for(lambda: "register" in registry.asked)

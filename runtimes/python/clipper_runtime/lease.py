@@ -72,11 +72,16 @@ class LeaseKeeper:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Ends the lease and the thread; blocks until that is done, at most `timeout_s`."""
+        """Ends the lease and the thread; blocks until that is done, at most twice `timeout_s`.
+
+        A call that is under way may end by itself first: a registration cut off in the middle would leave a replica
+        behind that nobody gives back.
+        """
         self._end_timeout_s = timeout_s
         self._stopping.set()
-        self._registry.cancel()
         if self._thread.is_alive():
+            self._thread.join(timeout_s)
+            self._registry.cancel()
             self._thread.join(timeout_s)
 
     def step(self) -> float:
