@@ -99,7 +99,7 @@ func readEnvironment(set *flag.FlagSet, lookup func(string) (string, bool)) erro
 	var failed error
 	set.VisitAll(func(f *flag.Flag) {
 		name := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := lookup(name); ok && !given[f.Name] && failed == nil {
+		if value, ok := lookup(name); ok && value != "" && !given[f.Name] && failed == nil {
 			if err := set.Set(f.Name, value); err != nil {
 				failed = fmt.Errorf("invalid value %q for %s: %w", value, name, err)
 			}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // lets connections watch health, as serviceConfig asks
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -108,8 +109,15 @@ func (p *Pool) NewStream(
 	return stream, p.named(err)
 }
 
+// connection picks the next one that is up, or the next one where none is.
 func (p *Pool) connection() *grpc.ClientConn {
-	return p.connections[p.next.Add(1)%uint32(len(p.connections))]
+	first, count := p.next.Add(1), uint32(len(p.connections))
+	for i := range count {
+		if connection := p.connections[(first+i)%count]; connection.GetState() == connectivity.Ready {
+			return connection
+		}
+	}
+	return p.connections[first%count]
 }
 
 // named says who could not be reached, where gRPC's own error does not.
