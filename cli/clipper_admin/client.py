@@ -227,7 +227,7 @@ class Client:
     def _predict(self, method: str, request: Message, response: type[R], timeout_s: float) -> R:
         if self._frontend is None:
             raise RemoteError(
-                code=Code.FAILED_PRECONDITION, problem="This client was made without a frontend's address."
+                code=Code.FAILED_PRECONDITION, problem="The frontend's address is not known: give it too (--frontend)."
             )
         where = f"The frontend at {self._frontend_address}"
         return _call(self._frontend, _PREDICT + method, request, response, timeout_s, where)

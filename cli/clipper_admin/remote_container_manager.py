@@ -95,8 +95,8 @@ class RemoteContainerManager(ContainerManager):
         return self._manager
 
     def get_frontend_addr(self) -> str:
-        """Where gRPC predictions are reached."""
-        return self._known(self._frontend, "frontend")
+        """Where gRPC predictions are reached; empty where that is not known: configuring needs no frontend."""
+        return self._frontend
 
     def _known(self, address: str, what: str) -> str:
         if not address:

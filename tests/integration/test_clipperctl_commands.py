@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import yaml
 
 from clipper_admin import LocalContainerManager
+from clipperctl.main import main
 
 pytestmark = pytest.mark.cluster
 
@@ -28,6 +31,23 @@ class Shell:
         self.home = home
 
     def run(self, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Runs it in this process: a process of its own would spend most of its time on imports."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.home)
+            patch.setattr(sys, "argv", ["clipperctl", *words])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            patch.setattr(sys, "path", sys.path[:])
+            for name, value in {"CLIPPER_HOME": str(self.home), **env}.items():
+                patch.setenv(name, value)
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exited:
+                main()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+    def run_alone(self, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Runs it as a user does."""
         environment = {**os.environ, "CLIPPER_HOME": str(self.home), **env}
         command = [sys.executable, "-m", "clipperctl", *words]
         return subprocess.run(
@@ -75,6 +95,14 @@ def test_predict_prints_the_output_alone_or_everything_for_programs(shell: Shell
     assert (found["output"], found["default"]) == ("X!", False)
     assert found["contributions"][0]["model"] == "shout"
     assert shell.ok("predict", "greeter", "--batch", '["a", "b"]') == "A!\nB!\n"
+
+
+def test_the_command_runs_in_a_shell_with_pipes(shell: Shell) -> None:
+    run = shell.run_alone("predict", "greeter", "-", stdin="from a pipe\n")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "FROM A PIPE!\n", "")
+    run = shell.run_alone("app", "show", "nope")
+    assert (run.returncode, run.stdout) == (3, "")
+    assert run.stderr.startswith('Error: No application "nope"')
 
 
 def test_a_default_is_printed_with_its_reason_on_stderr(shell: Shell) -> None:
@@ -206,7 +234,7 @@ def test_stop_and_start_keep_what_was_configured_and_purge_does_not(tmp_path: Pa
 
 
 def test_completion_offers_the_names_of_the_cluster(shell: Shell) -> None:
-    run = shell.run(COMP_WORDS="clipperctl app show gr", COMP_CWORD="3", _CLIPPERCTL_COMPLETE="bash_complete")
+    run = shell.run_alone(COMP_WORDS="clipperctl app show gr", COMP_CWORD="3", _CLIPPERCTL_COMPLETE="bash_complete")
     assert run.stdout == "plain,greeter\n"
-    run = shell.run(COMP_WORDS="clipperctl pr", COMP_CWORD="1", _CLIPPERCTL_COMPLETE="bash_complete")
+    run = shell.run_alone(COMP_WORDS="clipperctl pr", COMP_CWORD="1", _CLIPPERCTL_COMPLETE="bash_complete")
     assert run.stdout == "plain,predict\n"
