@@ -422,3 +422,17 @@ async def test_query_ids_never_exceed_what_json_keeps_exact(
     assert await registry.reserve_query_ids() == (2**53 - 2**30, 2**30)
     with pytest.raises(InternalError):
         await registry.reserve_query_ids()
+
+
+async def test_calls_that_fail_while_the_feed_waits_to_try_again_say_that_the_store_is_away(
+    manager: Manager, store: FakeStore
+) -> None:
+    store.go_away()
+    async with asyncio.timeout(10):
+        while manager.feed.connected_at_s is not None:  # the feed has noticed, and waits
+            await asyncio.sleep(0)
+    manager.feed.suspect("a call that was under way failed, too")
+    manager.feed.suspect("and another one")
+    store.come_back()
+    await manager.feed.connected()
+    await manager.registry.create_application(application("a"))

@@ -167,5 +167,6 @@ def main(**flags: Any) -> None:
 
 
 def _told(error: Any) -> str:
-    flag = "--" + str(error["loc"][0]).replace("_", "-").lower()
-    return f"{flag}: {str(error['msg']).removeprefix('Value error, ')} (given: {error['input']!r})"
+    field = str(error["loc"][0])
+    given = "" if field == "redis_url" else f" (given: {error['input']!r})"  # that one may hold a password
+    return f"--{field.replace('_', '-')}: {str(error['msg']).removeprefix('Value error, ')}{given}"

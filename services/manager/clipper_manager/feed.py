@@ -73,10 +73,7 @@ class Feed:
             try:
                 mark = await self._load()
                 backoff_s = MIN_BACKOFF_S
-                async with asyncio.timeout(None) as self._following:
-                    async with aclosing(self._store.follow(self.mirror.position, mark)) as entries:
-                        async for entry in entries:
-                            self.apply(self.mirror.position.epoch, entry)
+                await self._follow(mark)
             except HistoryBroken:
                 continue
             except TimeoutError:  # somebody suspects that the store is away: see
@@ -85,8 +82,6 @@ class Feed:
                 self._went_away(error.fields["problem"])
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
-            finally:
-                self._following = None
 
     async def _load(self) -> str:
         while True:
@@ -102,6 +97,15 @@ class Feed:
         self._connected_at_s = asyncio.get_running_loop().time()
         self._tell()
         return image.mark
+
+    async def _follow(self, mark: str) -> None:
+        try:
+            async with asyncio.timeout(None) as self._following:
+                async with aclosing(self._store.follow(self.mirror.position, mark)) as entries:
+                    async for entry in entries:
+                        self.apply(self.mirror.position.epoch, entry)
+        finally:
+            self._following = None
 
     def apply(self, epoch: str, entry: Entry) -> None:
         """Takes a change over that the store has made, if the mirror stands right before it."""
