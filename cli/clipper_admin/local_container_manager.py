@@ -26,7 +26,7 @@ from clipper_admin.supervisor import launch
 from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
 from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
 from clipper_admin.supervisor.log_files import last_lines
-from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, JsonObject, Settings
+from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, JsonObject, Settings, State
 from clipper_runtime.manifest import checked_name
 
 _log = logging.getLogger(__name__)
@@ -140,6 +140,9 @@ class LocalContainerManager(ContainerManager):
         self._tell_exchanged_ports()
         with contextlib.suppress(TimeoutError):
             self._ask(Request(Verb.SETTLED), _SETTLE_WITHIN_S)
+        for each in self.status().processes:
+            if each["state"] != State.RUNNING:
+                _log.warning("%s is %s (%s); its log: %s", each["name"], each["state"], each["last_exit"], each["log"])
 
     def connect(self) -> None:
         """Finds the running cluster of this name."""

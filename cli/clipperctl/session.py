@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from clipper_admin import Client, ClipperConnection, LocalContainerManager
@@ -90,13 +91,14 @@ class Session:
         """Shows on stderr that something is going on, and what; nothing if stderr is no terminal."""
         console = Console(stderr=True)
         logger = logging.getLogger("clipper_admin")
-        with console.status(f"{doing} …") as status:
+        with console.status(f"{escape(doing)} …") as status:
 
             def tell(record: logging.LogRecord) -> None:
                 if record.levelno >= logging.WARNING or self.is_verbose:
-                    console.print(record.getMessage(), style="yellow" if record.levelno >= logging.WARNING else "dim")
+                    style = "yellow" if record.levelno >= logging.WARNING else "dim"
+                    console.print(record.getMessage(), style=style, markup=False, highlight=False, soft_wrap=True)
                 else:
-                    status.update(f"{record.getMessage()} …")
+                    status.update(f"{escape(record.getMessage())} …")
 
             handler = logging.Handler()
             handler.emit = tell  # type: ignore[method-assign]

@@ -141,8 +141,9 @@ def test_errors_are_one_line_and_exit_codes_tell_their_kind(shell: Shell) -> Non
 def test_what_destroys_asks_first(shell: Shell) -> None:
     shell.ok("app", "register", "spare", "--input-type", "doubles")
     run = shell.run("app", "unregister", "spare", stdin="n\n")
-    assert run.returncode == 130
+    assert run.returncode == 1
     assert "Delete application spare?" in run.stderr
+    assert "--yes" in run.stderr
     assert "spare" in shell.ok("app", "list")
     assert shell.run("app", "unregister", "spare", stdin="y\n").returncode == 0
     assert "spare" not in shell.ok("app", "list")

@@ -44,9 +44,9 @@ class Commands:
         reached = _LOCAL if s.host in ("0.0.0.0", "::") else s.host  # noqa: S104  # compared, not listened on
         has_gateway = bool(self.gateway_binary)
         return Addresses(
-            query=f"{reached}:{s.query_port}" if has_gateway else "",
-            admin=f"{reached}:{s.admin_port}" if has_gateway else "",
-            frontend=f"{reached}:{s.frontend_port}",
+            query=_joined(reached, s.query_port) if has_gateway else "",
+            admin=_joined(reached, s.admin_port) if has_gateway else "",
+            frontend=_joined(reached, s.frontend_port),
             manager=f"{_LOCAL}:{s.manager_port}",
             redis_url=s.redis_url or f"unix://{self._redis_socket}",
         )
@@ -97,7 +97,7 @@ class Commands:
         program = (
             self.gateway_binary,
             *("--frontend", at.frontend, "--manager", at.manager),
-            *("--query-listen", f"{s.host}:{s.query_port}", "--admin-listen", f"{s.host}:{s.admin_port}"),
+            *("--query-listen", _joined(s.host, s.query_port), "--admin-listen", _joined(s.host, s.admin_port)),
             *("--header-timeout-s", str(s.header_timeout_s), "--body-timeout-s", str(s.body_timeout_s)),
             *("--log-level", s.log_level),
         )
@@ -118,6 +118,10 @@ class Commands:
     @property
     def _redis_socket(self) -> Path:
         return self.directory.run / "redis.sock"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _module(python: str, name: str) -> tuple[str, ...]:
