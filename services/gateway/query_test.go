@@ -159,6 +159,22 @@ func TestAnApplicationThatIsMadeAgainWithAnotherTypeIsLearnedAnew(t *testing.T) 
 	g.expect(g.post("/hello-world/update", `{"uid": 0, "input": [2], "label": 1}`), 200, "Feedback received? 1")
 }
 
+func TestABodyThatDoesNotFitMakesTheGatewayDoubtWhatItKnows(t *testing.T) {
+	g := start(t)
+	g.expect(g.post("/hello-world/predict", `{"input": [1]}`), 200, `"output":1,`)
+	g.frontend.Set("hello-world", pb.InputType_INPUT_TYPE_STRINGS)
+	g.within(func() reply { return g.post("/hello-world/predict", `{"input": "four"}`) }, 200)
+	g.frontend.Set("hello-world", pb.InputType_INPUT_TYPE_DOUBLES)
+	g.within(func() reply { return g.post("/hello-world/update", `{"uid": 0, "input": [1], "label": 1}`) }, 200)
+	described := g.frontend.Described.Load()
+	for range 50 {
+		g.expect(g.post("/hello-world/predict", `{"input": "four"}`), 400, "not an array of numbers")
+	}
+	if n := g.frontend.Described.Load() - described; n > 5 {
+		t.Errorf("%d bad bodies made it ask %d times", 50, n)
+	}
+}
+
 func TestADeletedApplicationIsForgotten(t *testing.T) {
 	g := start(t)
 	g.expect(g.post("/hello-world/predict", `{"input": [1]}`), 200, "output")

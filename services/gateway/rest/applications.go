@@ -34,6 +34,9 @@ const (
 	maxKnown = 10_000
 	// oldAfter is when an entry is learned anew: an objective may have changed.
 	oldAfter = 30 * time.Second
+	// doubtAfter is when an entry may be the reason of a body that does not fit. Younger ones are trusted, so that
+	// clients that send bad bodies do not make the gateway ask for each.
+	doubtAfter = time.Second
 	// describeTimeout bounds one question.
 	describeTimeout = 5 * time.Second
 )

@@ -31,14 +31,12 @@ func (h *Handler) predict(w http.ResponseWriter, r *http.Request, name string) *
 	reply := transfer.NewReply()
 	defer reply.Release()
 	answers, defaults, err := h.ask(ctx, name, app, body.Bytes(), reply)
-	if problem.Reason(err) == problem.ReasonInputTypeMismatch {
-		// The application was deleted and made again with another type since it was described.
-		if app, err = h.Applications.Refresh(ctx, name); err == nil {
-			answers, defaults, err = h.ask(ctx, name, app, body.Bytes(), reply)
-		}
+	if again, isNew := h.learnAnew(ctx, name, app, &err); isNew {
+		app = again
+		answers, defaults, err = h.ask(ctx, name, app, body.Bytes(), reply)
 	}
 	if err != nil {
-		return h.failure(err, name)
+		return h.failure(badBody(err, values.QuerySchema(app.InputType)), name)
 	}
 	h.Metrics.Answered(name, answers, defaults, time.Since(start))
 	reply.Write(w)
@@ -51,7 +49,7 @@ func (h *Handler) ask(
 ) (answers, defaults int, err error) {
 	query, err := values.ReadQuery(body, app.InputType, h.MaxMessageBytes)
 	if err != nil {
-		return 0, 0, badBody(err, values.QuerySchema(app.InputType))
+		return 0, 0, err
 	}
 	defer query.Release()
 	if !query.IsBatch {
@@ -133,7 +131,23 @@ func (h *Handler) prepare(r *http.Request, name string) (context.Context, Applic
 	return ctx, app, cancel, nil
 }
 
-// badBody is the problem of a body that cannot be read.
+// learnAnew asks for the description of an application again after an error that may come of an outdated one: it may
+// have been deleted and made again with another input type. It returns whether there is a new one to try with; if the question
+// failed, its error is the one to answer with.
+func (h *Handler) learnAnew(ctx context.Context, name string, app Application, err *error) (Application, bool) {
+	isOutdated := problem.Reason(*err) == problem.ReasonInputTypeMismatch
+	if !isOutdated && !(values.IsOtherShape(*err) && time.Since(app.learned) > doubtAfter) {
+		return app, false
+	}
+	again, failed := h.Applications.Refresh(ctx, name)
+	if failed != nil {
+		*err = failed
+		return app, false
+	}
+	return again, isOutdated || again.InputType != app.InputType
+}
+
+// badBody is the problem of a body that cannot be read; other errors stay as they are.
 func badBody(err error, schema string) error {
 	if values.IsBad(err) {
 		return problem.New(http.StatusBadRequest, problem.JSONError, "Error parsing JSON: %v. Expected JSON schema: %s", err, schema)
@@ -142,7 +156,7 @@ func badBody(err error, schema string) error {
 	if errors.As(err, &large) {
 		return problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge, "%v. Send several requests.", err)
 	}
-	return problem.New(http.StatusBadRequest, problem.BadRequest, "%v", err)
+	return err
 }
 
 // failure is the problem that an error of a query is answered with.

@@ -23,13 +23,12 @@ func (h *Handler) update(w http.ResponseWriter, r *http.Request, name string) *p
 	}
 	defer cancel()
 	err = h.tell(ctx, name, app, body.Bytes())
-	if problem.Reason(err) == problem.ReasonInputTypeMismatch {
-		if app, err = h.Applications.Refresh(ctx, name); err == nil {
-			err = h.tell(ctx, name, app, body.Bytes())
-		}
+	if again, isNew := h.learnAnew(ctx, name, app, &err); isNew {
+		app = again
+		err = h.tell(ctx, name, app, body.Bytes())
 	}
 	if err != nil {
-		return h.failure(err, name)
+		return h.failure(badBody(err, values.FeedbackSchema(app.InputType)), name)
 	}
 	transfer.WriteText(w, "Feedback received? 1")
 	return nil
@@ -39,7 +38,7 @@ func (h *Handler) update(w http.ResponseWriter, r *http.Request, name string) *p
 func (h *Handler) tell(ctx context.Context, name string, app Application, body []byte) error {
 	feedback, err := values.ReadFeedback(body, app.InputType, h.MaxMessageBytes)
 	if err != nil {
-		return badBody(err, values.FeedbackSchema(app.InputType))
+		return err
 	}
 	defer feedback.Release()
 	request := &pb.SendFeedbackRequest{

@@ -185,6 +185,12 @@ func IsBad(err error) bool {
 	return errors.As(err, &bad)
 }
 
+// IsOtherShape tells whether a body is JSON, but not of the shape that its input type asks for.
+func IsOtherShape(err error) bool {
+	var bad *Error
+	return errors.As(err, &bad) && !bad.IsSyntax
+}
+
 // object reads the whole text as one object; member reads the value of the member of a name.
 func (r *reader) object(member func(name []byte) error) error {
 	if r.peek() != '{' {

@@ -87,7 +87,7 @@ func (r *reader) input(field protowire.Number, what string) error {
 	case pb.InputType_INPUT_TYPE_TENSORS:
 		err = r.tensor(what)
 	default:
-		err = fmt.Errorf("inputs of type %v cannot be written in JSON", r.inputType)
+		err = wrong("inputs of type %v cannot be written in JSON", r.inputType)
 	}
 	if err != nil {
 		return err
