@@ -335,8 +335,12 @@ class LocalContainerManager(ContainerManager):
                 )
         finally:
             os.close(write)
-        with os.fdopen(read) as ready:
-            line = ready.readline()
+        try:
+            with os.fdopen(read) as ready:
+                line = ready.readline()
+        except KeyboardInterrupt:
+            self.stop_all(graceful=False)
+            raise
         if not line:
             said = "\n".join(last_lines(self._directory.logs / "supervisor.stderr.log", 10))
             raise ClipperException(f"The supervisor of cluster {self.cluster_name} has ended at once:\n{said}")

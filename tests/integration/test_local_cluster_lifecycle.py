@@ -130,6 +130,18 @@ def test_sigterm_stops_a_cluster_in_order(tmp_path: Path) -> None:
     assert not any(birth(pid) for pid in pids)
 
 
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+    code = f"import clusters, pathlib\nclusters.manager(pathlib.Path({str(tmp_path)!r})).start_clipper()"
+    tests = str(Path(__file__).parents[1])
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": tests})
+    cluster_json = manager(tmp_path).directory / "cluster.json"
+    until(cluster_json.exists, "a supervisor that starts processes")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == -signal.SIGINT
+    assert not manager(tmp_path).is_running()
+    assert (manager(tmp_path).directory / "processes.json").read_text() == "{}\n"
+
+
 def test_stopping_what_does_not_run_is_no_error_and_finding_it_is(tmp_path: Path) -> None:
     connection = ClipperConnection(manager(tmp_path))
     connection.stop_all()
