@@ -108,7 +108,7 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
     methods = {**service.methods(), **health.methods(), **reflection_methods([SERVICE, "grpc.health.v1.Health"])}
     transport = choose.transport(settings.transport)
     try:
-        server = await transport.serve(methods, f"{settings.host}:{settings.port}")
+        server = await transport.serve(methods, _joined(settings.host, settings.port))
     except OSError as error:
         raise CannotListen(str(error)) from error
     grace_s = 0.0
@@ -168,6 +168,10 @@ def _reachable(host: str, port: int, managers: tuple[str, ...]) -> str:
                 host = str(probe.getsockname()[0])
         except OSError:
             host = socket.gethostname()
+    return _joined(host, port)
+
+
+def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 

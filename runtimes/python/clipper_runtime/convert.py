@@ -31,7 +31,7 @@ UNSUPPORTED_OUTPUT = "UnsupportedOutput"
 """The kind of error of an input for which the model returned something that cannot be an output."""
 
 _LARGEST_EXACT = 2**53
-_FEW = 8  # rows up to which a block costs more than it saves
+_FEW = 2  # rows up to which a block costs more than it saves
 
 # Field tags of clipper.v1.Output, with their wire types.
 _BYTES, _INTEGERS, _FLOATS, _DOUBLES, _STRING, _TENSOR, _JSON = (number << 3 | 2 for number in range(1, 8))
