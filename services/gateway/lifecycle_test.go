@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"syscall"
@@ -145,5 +146,30 @@ func TestMetricsHaveClippersGroups(t *testing.T) {
 	latency := metrics["histograms"].([]any)[0].(map[string]any)["app:hello-world:prediction_latency"].(map[string]any)
 	if latency["size"] != any(numberOf("4")) || latency["unit"] != "microseconds" {
 		t.Error(latency)
+	}
+}
+
+func TestTheHealthCheckOfAContainerSaysWhetherTheGatewayServes(t *testing.T) {
+	g := start(t)
+	query, admin := strings.TrimPrefix(g.query, "http://"), strings.TrimPrefix(g.admin, "http://")
+	g.within(func() reply { return g.do("GET", g.query+"/healthz", "") }, 200)
+	g.within(func() reply { return g.do("GET", g.admin+"/healthz", "") }, 200)
+	_, port, err := net.SplitHostPort(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{query, "0.0.0.0:" + port} {
+		if err := server.AskHealth(address, admin); err != nil {
+			t.Errorf("asked at %s: %v", address, err)
+		}
+	}
+	stopping := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	defer stopping.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for _, other := range []*httptest.Server{stopping, gone} {
+		if err := server.AskHealth(query, other.Listener.Addr().String()); err == nil {
+			t.Error("one port that does not serve must be enough")
+		}
 	}
 }

@@ -48,6 +48,12 @@ func main() {
 	case chosen.ShowVersion:
 		fmt.Println("clipper-gateway " + version)
 		return
+	case chosen.Healthcheck:
+		if err := server.AskHealth(chosen.QueryListen, chosen.AdminListen); err != nil {
+			fmt.Fprintf(os.Stderr, "Error: %v\n", err)
+			os.Exit(exitFailed)
+		}
+		return
 	}
 	if _, given := os.LookupEnv("GOGC"); !given {
 		debug.SetGCPercent(gcPercent)

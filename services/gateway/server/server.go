@@ -3,6 +3,7 @@
 //	server.go   a port: limits, health, description, and what is behind them
 //	run.go      both ports from their start to their end
 //	signals.go  the signals that end a process
+//	ask.go      health asked from outside, for containers
 package server
 
 import (

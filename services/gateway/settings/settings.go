@@ -28,6 +28,7 @@ type Settings struct {
 	LogLevel                 string
 	ReadyFD                  int
 	ShowVersion              bool
+	Healthcheck              bool
 }
 
 const prefix = "CLIPPER_GATEWAY_"
@@ -73,6 +74,7 @@ func Parse(arguments []string, lookup func(string) (string, bool), output io.Wri
 	seconds(set, &s.Grace, "grace-s", 10, "when stopping, how long requests under way may take to end, in `SECONDS`")
 	set.StringVar(&s.LogLevel, "log-level", "info", "the least that is logged: debug, info, warning or error, as `LEVEL`")
 	set.IntVar(&s.ReadyFD, "ready-fd", -1, "an inherited file descriptor that gets one JSON line once the ports listen, `N`")
+	set.BoolVar(&s.Healthcheck, "healthcheck", false, "ask the gateway that runs with these settings whether it serves, and exit with 0 if it does")
 	set.BoolVar(&s.ShowVersion, "version", false, "print the version and exit")
 
 	err := set.Parse(arguments)
