@@ -124,8 +124,7 @@ where
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => start(&service, request, respond),
-                Some(Err(_)) => {} // of the connection: it ends next
-                None => return,
+                Some(Err(_)) | None => return, // the peer was told
             },
             Ok(()) = phase.changed() => match *phase.borrow_and_update() {
                 Phase::Serving => {}

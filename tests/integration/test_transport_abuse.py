@@ -1,0 +1,400 @@
+"""Peers that misbehave: the native server neither dies nor grows, and others go on being served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import raw_http2 as raw
+from wires import HAS_NATIVE, ask, transport
+
+from clipper_rpc.errors import Code
+from clipper_rpc.transport import Channel, Reply
+
+pytestmark = pytest.mark.skipif(not HAS_NATIVE, reason="the native transport was not built")
+
+ECHO, HOLD, STREAM = "/test.Echo/Echo", "/test.Echo/Hold", "/test.Echo/Stream"
+ROUNDS = int(os.environ.get("CLIPPER_TEST_FUZZ_ROUNDS", "1000"))
+"""How many random conversations are tried."""
+
+SERVER = """
+    import asyncio, sys
+    import uvloop
+    from clipper_rpc.transport import Streaming, Unary
+    from wires import transport
+
+    async def stream(call):
+        async for payload in call.requests():
+            await call.send(payload)
+
+    async def main():
+        methods = {
+            "/test.Echo/Echo": Unary(lambda call: call.reply(call.payload)),
+            "/test.Echo/Hold": Unary(lambda call: None),
+            "/test.Echo/Stream": Streaming(stream),
+        }
+        server = await transport("native").serve(methods, "127.0.0.1:0")
+        print(server.port, flush=True)
+        await asyncio.Event().wait()
+
+    uvloop.run(main())
+"""
+
+
+class Victim:
+    """A server in a process of its own, and a well-behaved channel to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, channel: Channel) -> None:
+        self.process = process
+        self.port = port
+        self.channel = channel
+
+    def rss_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    async def is_well(self) -> bool:
+        reply: Reply = await ask(self.channel, ECHO, b"well?")
+        return self.process.poll() is None and reply.payload == b"well?"
+
+
+@pytest.fixture
+async def victim() -> AsyncIterator[Victim]:
+    async with AsyncExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(SERVER)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        )
+        assert process.stdout is not None
+        stack.callback(process.stdout.close)
+        stack.callback(process.wait)
+        stack.callback(process.send_signal, signal.SIGKILL)
+        port = int(process.stdout.readline())
+        channel = transport("native").connect(f"127.0.0.1:{port}")
+        stack.push_async_callback(channel.close)
+        victim = Victim(process, port, channel)
+        assert await victim.is_well()
+        yield victim
+        assert await victim.is_well()
+
+
+async def status_of(connection: raw.Connection, stream: int) -> bytes:
+    """The header block in which a call's status came (HPACK of its own, so only looked at for literals)."""
+    got = await asyncio.wait_for(connection.read_until(raw.HEADERS, stream, raw.END_STREAM), 5)
+    assert got is not None
+    return got.payload
+
+
+async def call(victim: Victim, *frames: bytes) -> bytes:
+    async with raw.connected(victim.port) as connection:
+        await connection.send(*frames)
+        return await status_of(connection, 1)
+
+
+def headers(path: str = ECHO, flags: int = raw.END_HEADERS, stream: int = 1, *more: tuple[str, str]) -> bytes:
+    return raw.frame(raw.HEADERS, flags, stream, raw.request(path, *more))
+
+
+def data(payload: bytes, flags: int = raw.END_STREAM, stream: int = 1) -> bytes:
+    return raw.frame(raw.DATA, flags, stream, payload)
+
+
+# ---------------------------------------------------------------- calls that are no calls
+
+
+async def test_a_body_that_ends_inside_a_message_fails_its_call(victim: Victim) -> None:
+    for body in (b"\x00", raw.message(b"short", length=100)):
+        assert b"inside a message" in unhuffed(await call(victim, headers(), data(body)))
+
+
+async def test_a_unary_call_without_a_message_or_with_two_fails(victim: Victim) -> None:
+    for body in (b"", raw.message(b"a") + raw.message(b"b")):
+        assert b"a unary call has one" in unhuffed(await call(victim, headers(), data(body)))
+
+
+async def test_a_compressed_message_without_encoding_fails(victim: Victim) -> None:
+    assert b"undeclared" in unhuffed(await call(victim, headers(), data(raw.message(b"x", flag=1))))
+
+
+async def test_a_message_that_is_no_gzip_fails(victim: Victim) -> None:
+    head = headers(ECHO, raw.END_HEADERS, 1, ("grpc-encoding", "gzip"))
+    assert b"no gzip" in unhuffed(await call(victim, head, data(raw.message(b"xyz", flag=1))))
+
+
+async def test_an_unknown_compression_is_unimplemented(victim: Victim) -> None:
+    head = headers(ECHO, raw.END_HEADERS, 1, ("grpc-encoding", "snappy"))
+    assert b"snappy" in unhuffed(await call(victim, head, data(raw.message(b"x"))))
+
+
+async def test_a_malformed_timeout_fails_its_call(victim: Victim) -> None:
+    head = headers(ECHO, raw.END_HEADERS, 1, ("grpc-timeout", "soon"))
+    assert b"grpc-timeout" in unhuffed(await call(victim, head, data(raw.message(b"x"))))
+
+
+async def test_a_message_of_four_gigabytes_is_refused_before_it_comes(victim: Victim) -> None:
+    before = victim.rss_kb()
+    for path in (ECHO, STREAM):
+        body = data(raw.message(b"", length=2**32 - 1), 0)
+        assert b"are taken" in unhuffed(await call(victim, headers(path), body))
+    assert victim.rss_kb() - before < 10_000
+
+
+@pytest.mark.parametrize(("method", "content", "status"), [("GET", "application/grpc", "405"), ("POST", "a/b", "415")])
+async def test_what_is_no_grpc_gets_an_http_status(victim: Victim, method: str, content: str, status: str) -> None:
+    head = raw.request(ECHO, method=method, content=content)
+    answer = await call(victim, raw.frame(raw.HEADERS, raw.END_HEADERS | raw.END_STREAM, 1, head))
+    assert status.encode() in unhuffed(answer)
+
+
+# ---------------------------------------------------------------- connections that are no connections
+
+
+async def test_http_1_and_noise_end_their_connection_only(victim: Victim) -> None:
+    for noise in (b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", bytes(1000), b"\x16\x03\x01" + bytes(200)):
+        async with raw.connected(victim.port, preface=False) as connection:
+            await connection.send(noise)
+            await asyncio.wait_for(connection.ended(), 5)
+
+
+async def test_connections_that_say_nothing_hold_nobody_back(victim: Victim) -> None:
+    async with AsyncExitStack() as stack:
+        for number in range(200):
+            connection = await stack.enter_async_context(raw.connected(victim.port, preface=False))
+            await connection.send(raw.PREFACE[: number % 24])
+        assert await victim.is_well()
+
+
+async def test_calls_that_never_end_their_body_hold_nobody_back(victim: Victim) -> None:
+    async with raw.connected(victim.port) as connection:
+        for number in range(500):
+            stream = 2 * number + 1
+            await connection.send(headers(stream=stream), data(raw.message(b"", length=1000)[: number % 6], 0, stream))
+        assert await victim.is_well()
+
+
+async def test_huge_headers_end_their_connection(victim: Victim) -> None:
+    before = victim.rss_kb()
+    async with raw.connected(victim.port) as connection:
+        try:
+            await connection.send(raw.frame(raw.HEADERS, 0, 1, raw.request(ECHO)))
+            for _ in range(5000):
+                await connection.send(raw.frame(raw.CONTINUATION, 0, 1, raw.block(("x-more", "y" * 10_000))))
+        except ConnectionError:
+            pass
+        await asyncio.wait_for(connection.ended(), 5)
+    assert victim.rss_kb() - before < 20_000
+
+
+async def test_headers_above_the_limit_fail_their_call_only(victim: Victim) -> None:
+    async with raw.connected(victim.port) as connection:
+        big = headers(ECHO, raw.END_HEADERS | raw.END_STREAM, 1, *[(f"x-{n}", "y" * 60) for n in range(200)])
+        await connection.send(big, *[headers(stream=3), data(raw.message(b"x"), stream=3)])
+        assert await status_of(connection, 3)
+
+
+async def flood(connection: raw.Connection, what: bytes, times: int) -> None:
+    """Sends the same many times while what comes back is read; ends early when the peer has had enough."""
+    reading = asyncio.ensure_future(connection.ended())
+    try:
+        for _ in range(times):
+            await connection.send(what)
+    except ConnectionError:
+        pass
+    reading.cancel()
+
+
+async def test_a_flood_of_reset_streams_ends_or_is_served_without_growth(victim: Victim) -> None:
+    async def attack(first: int, count: int) -> None:
+        async with raw.connected(victim.port) as connection:
+            reading = asyncio.ensure_future(connection.ended())
+            try:
+                for start in range(first, first + count, 100):
+                    parts = []
+                    for number in range(start, start + 100):
+                        stream = 2 * number + 1
+                        parts += [headers(HOLD, stream=stream), data(raw.message(b"x"), stream=stream)]
+                        parts.append(raw.frame(raw.RST_STREAM, 0, stream, b"\x00\x00\x00\x08"))
+                    await connection.send(*parts)
+            except ConnectionError:
+                pass
+            reading.cancel()
+
+    await attack(0, 10_000)
+    before = victim.rss_kb()
+    for _ in range(10):
+        await attack(0, 10_000)
+        assert await victim.is_well()
+    assert victim.rss_kb() - before < 20_000
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        raw.frame(raw.PING, 0, 0, bytes(8)) * 100,
+        raw.frame(raw.SETTINGS, 0, 0) * 100,
+        raw.frame(raw.SETTINGS, 0, 0, b"\x00\x04\x00\x00\xff\xff") * 100,
+        raw.frame(raw.WINDOW_UPDATE, 0, 0, b"\x00\x00\x00\x01") * 100,
+    ],
+    ids=["pings", "settings", "windows", "updates"],
+)
+async def test_floods_of_control_frames_are_survived(victim: Victim, what: bytes) -> None:
+    before = victim.rss_kb()
+    async with raw.connected(victim.port) as connection:
+        await flood(connection, what, 1000)
+        assert await victim.is_well()
+    assert victim.rss_kb() - before < 30_000
+
+
+async def test_a_client_that_never_reads_its_answers_holds_nobody_back(victim: Victim) -> None:
+    payload = raw.message(bytes(16_000))
+
+    async def ask_for_much() -> None:
+        async with raw.connected(victim.port) as connection:
+            await asyncio.wait_for(connection.read_until(raw.WINDOW_UPDATE, 0), 5)  # it may send more than 64 KiB now
+            for number in range(200):
+                stream = 2 * number + 1
+                await connection.send(headers(stream=stream), data(payload, stream=stream))
+            assert await victim.is_well()
+
+    await ask_for_much()
+    before = victim.rss_kb()
+    for _ in range(10):
+        await ask_for_much()
+    assert victim.rss_kb() - before < 20_000, "what was never read is let go with its connection"
+
+
+async def test_clients_that_vanish_in_the_middle_of_a_body_leave_nothing_behind(victim: Victim) -> None:
+    async def vanish(times: int) -> None:
+        for number in range(times):
+            async with raw.connected(victim.port) as connection:
+                path = STREAM if number % 2 else ECHO
+                await connection.send(headers(path), data(raw.message(bytes(16_000), length=1_000_000), 0))
+
+    await vanish(200)
+    before = victim.rss_kb()
+    await vanish(1000)
+    assert await victim.is_well()
+    assert victim.rss_kb() - before < 10_000
+
+
+# ---------------------------------------------------------------- noise
+
+
+def noise(chance: random.Random) -> bytes:
+    """A conversation that was once sensible, or never."""
+    kind = chance.randrange(4)
+    if kind == 0:
+        return chance.randbytes(chance.randrange(200))
+    frames = [raw.PREFACE, raw.frame(raw.SETTINGS, 0, 0)]
+    for _ in range(chance.randrange(1, 8)):
+        stream = chance.choice([0, 1, 1, 1, 2, 3, 5, 2**31 - 1])
+        flags = chance.choice([0, 1, 4, 5, chance.randrange(256)])
+        shape = chance.randrange(5)
+        if shape == 0:
+            path = chance.choice([ECHO, HOLD, STREAM, "", "*", "/"])
+            frames.append(raw.frame(raw.HEADERS, flags, stream, raw.request(path)))
+        elif shape == 1:
+            frames.append(raw.frame(raw.DATA, flags, stream, raw.message(chance.randbytes(chance.randrange(50)))))
+        else:
+            frames.append(raw.frame(chance.randrange(12), flags, stream, chance.randbytes(chance.randrange(60))))
+    sent = bytearray(b"".join(frames))
+    if kind == 1:
+        for _ in range(chance.randrange(1, 10)):
+            sent[chance.randrange(len(sent))] = chance.randrange(256)
+    return bytes(sent)
+
+
+async def test_random_conversations_are_survived(victim: Victim) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+
+    async def talk(number: int) -> None:
+        async with raw.connected(victim.port, preface=False) as connection:
+            try:
+                await connection.send(noise(chance))
+                connection.writer.write_eof()
+                await asyncio.wait_for(connection.ended(), 10)
+            except OSError:
+                pass
+
+    before = 0
+    for number in range(0, ROUNDS, 20):
+        await asyncio.gather(*(talk(number) for _ in range(20)))
+        if number == 200:
+            before = victim.rss_kb()
+    assert await victim.is_well()
+    assert victim.rss_kb() - before < 20_000
+
+
+async def test_what_the_server_says_afterwards_is_still_sound(victim: Victim) -> None:
+    assert (await ask(victim.channel, "/test.Echo/Nothing")).status.code == Code.UNIMPLEMENTED
+
+
+def unhuffed(block: bytes) -> bytes:
+    """The texts of a header block, Huffman-coded or not, joined; enough to look for words in them."""
+    found, position = [], 0
+    while position < len(block):
+        first = block[position]
+        if first & 0x80:  # an indexed field: its name and value are in a table
+            index, position = _integer(block, position, 7)
+            found.append({8: b"200", 13: b"404"}.get(index, b""))
+            continue
+        prefix = 6 if first & 0x40 else 5 if first & 0x20 else 4
+        index, position = _integer(block, position, prefix)
+        if prefix == 5:
+            continue
+        for _ in range(1 if index else 2):
+            is_huffman = bool(block[position] & 0x80)
+            length, position = _integer(block, position, 7)
+            text = block[position : position + length]
+            found.append(_huffman(text) if is_huffman else text)
+            position += length
+    return b" ".join(found)
+
+
+def _integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
+    value, position = block[position] & (2**bits - 1), position + 1
+    if value < 2**bits - 1:
+        return value, position
+    shift = 0
+    while True:
+        byte = block[position]
+        position += 1
+        value += (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, position
+
+
+# The codes of printable ASCII in HPACK (RFC 7541, appendix B), as bits.
+_CODES = {
+    " ": "010100", "%": "010101", "-": "010110", ".": "010111", "/": "011000", "0": "00000", "1": "00001",
+    "2": "00010", "3": "011001", "4": "011010", "5": "011011", "6": "011100", "7": "011101", "8": "011110",
+    "9": "011111", ":": "1011100", ";": "11111011", ",": "11111010", '"': "1111111001", "(": "1111111010",
+    ")": "1111111011", "=": "100000", "_": "100010", "a": "00011", "b": "100011", "c": "00100", "d": "100100",
+    "e": "00101", "f": "100101", "g": "100110", "h": "100111", "i": "00110", "j": "1110100", "k": "1110101",
+    "l": "101000", "m": "101001", "n": "101010", "o": "00111", "p": "101011", "q": "1110110", "r": "101100",
+    "s": "01000", "t": "01001", "u": "101101", "v": "1110111", "w": "1111000", "x": "1111001", "y": "1111010",
+    "z": "1111011",
+}  # fmt: skip
+_LETTERS = {code: letter for letter, code in _CODES.items()}
+
+
+def _huffman(text: bytes) -> bytes:
+    bits = "".join(f"{byte:08b}" for byte in text)
+    out, code = [], ""
+    for bit in bits:
+        code += bit
+        if code in _LETTERS:
+            out.append(_LETTERS[code])
+            code = ""
+    return "".join(out).encode()
