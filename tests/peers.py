@@ -14,6 +14,7 @@ from clipper.v1 import admin_pb2 as admin_pb
 from clipper.v1 import values_pb2
 from clipper_rpc.errors import LeaseEnded
 from clipper_rpc.grpcio_transport import GrpcioTransport
+from clipper_rpc.health import Health
 from clipper_rpc.services import typed_methods
 from clipper_rpc.transport import Server
 
@@ -198,7 +199,10 @@ class PeerModel:
         return model_pb.PredictResponse(results=await self.compute(request.inputs), model_us=7)
 
     async def start(self, port: int = 0) -> PeerModel:
-        methods = typed_methods(model_pb.DESCRIPTOR.services_by_name["ModelService"], self, process="runtime")
+        health = Health("clipper.model.v1.ModelService")
+        health.set_serving(True)
+        service = model_pb.DESCRIPTOR.services_by_name["ModelService"]
+        methods = {**typed_methods(service, self, process="runtime"), **health.methods()}
         self.server = await GrpcioTransport().serve(methods, f"127.0.0.1:{port}")
         return self
 
