@@ -53,10 +53,10 @@ def deploy(clipper_conn, classifier):
         return [str(sum(x)) for x in xs]
 
     python_deployer.create_endpoint(
-        clipper_conn, name="digits", input_type="doubles", func=which_digit, default_output="-1", slo_micros=500000
+        clipper_conn, name="digits", input_type="doubles", func=which_digit, default_output="-1", slo_micros=1000000
     )
     clipper_conn.register_application(
-        name="hello-world", input_type="doubles", default_output="-1.0", slo_micros=500000
+        name="hello-world", input_type="doubles", default_output="-1.0", slo_micros=1000000
     )
     python_deployer.deploy_python_closure(
         clipper_conn, name="sum-model", version=1, input_type="doubles", func=feature_sum
