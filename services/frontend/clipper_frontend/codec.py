@@ -95,7 +95,10 @@ def checked_input(value: bytes, route: Route) -> bytes:
     """
     if not value:
         raise InvalidField(field="input", problem=f"required; set the field {_field(route.input_type)}")
-    if value[0] == route.input_type << 3 | _LENGTH_DELIMITED and _is_one_field(value):
+    rest = len(value) - 2
+    if value[0] == route.input_type << 3 | _LENGTH_DELIMITED and (
+        (0 <= rest < 0x80 and value[1] == rest) or _is_one_field(value)
+    ):
         return value
     try:
         parsed = Input.FromString(value)

@@ -72,7 +72,9 @@ class Predictor:
         """
         if pinned:
             return route.pinned(pinned)
-        return route.version_at(0.0 if len(route.current) == 1 else random.random())
+        if len(route.current) == 1:
+            return route.current[0]
+        return route.version_at(random.random())
 
     def deadline_ns(self, route: Route, arrived_ns: int, client_ns: int | None) -> int:
         """When a query must be answered: at its objective, but in time for its client.

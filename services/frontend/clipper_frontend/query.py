@@ -73,9 +73,10 @@ class Query:
         "queue",
         "reason",
         "route",
-        "rows",
         "version",
     )
+
+    rows = 1
 
     def __init__(
         self,
@@ -91,7 +92,6 @@ class Query:
         self.route = route
         self.version = version
         self.input = value
-        self.rows = 1
         self.arrived_ns = arrived_ns
         self.deadline_ns = deadline_ns
         self.on_done = on_done

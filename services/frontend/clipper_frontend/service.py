@@ -57,7 +57,8 @@ class PredictService:
         predictor = self._predictor
         route = predictor.route(request.application)
         value = codec.checked_input(request.input, route)
-        codec.check_context(request.context)
+        if request.context:
+            codec.check_context(request.context)
         version = predictor.version(route, request.version)
         deadline_ns = predictor.deadline_ns(route, now_ns, client_ns)
         return predictor.predict(route, version, value, now_ns, deadline_ns, on_done)
