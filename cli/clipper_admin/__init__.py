@@ -10,6 +10,8 @@ exceptions               what goes wrong, under Clipper's names
 connection               ClipperConnection: everything one can do with a cluster
 container_manager        what runs the processes of a cluster: the interface
 local_container_manager  as local processes, without Docker
+docker_container_manager as Docker containers on one host
+containers               what that is made of
 remote_container_manager a cluster that somebody else runs
 models                   model directories: what the local manager has for images
 rehearsal                a model's function tried without a cluster
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from clipper_admin.client import Client
     from clipper_admin.connection import ClipperConnection
     from clipper_admin.container_manager import ContainerManager
+    from clipper_admin.docker_container_manager import DockerContainerManager
     from clipper_admin.exceptions import ClipperException, UnconnectedException
     from clipper_admin.local_container_manager import LocalContainerManager
     from clipper_admin.remote_container_manager import RemoteContainerManager
@@ -41,6 +44,7 @@ __all__ = [
     "ClipperConnection",
     "ClipperException",
     "ContainerManager",
+    "DockerContainerManager",
     "LocalContainerManager",
     "RemoteContainerManager",
     "UnconnectedException",
@@ -51,6 +55,7 @@ _MODULES = {
     "ClipperConnection": "connection",
     "ClipperException": "exceptions",
     "ContainerManager": "container_manager",
+    "DockerContainerManager": "docker_container_manager",
     "LocalContainerManager": "local_container_manager",
     "RemoteContainerManager": "remote_container_manager",
     "UnconnectedException": "exceptions",

@@ -39,6 +39,16 @@ def packages_of(modules: Iterable[str]) -> dict[str, str]:
     return {name: version for name, version in versions.items() if version is not None}
 
 
+def differing(packages: Mapping[str, str]) -> list[str]:
+    """The packages that are missing here or have another major version, as requirements of what was recorded."""
+    wanted = []
+    for name, saved in sorted(packages.items()):
+        found = installed(name)
+        if found is None or _major(found) != _major(saved):
+            wanted.append(f"{name}=={saved}")
+    return wanted
+
+
 def check(python: str, packages: Mapping[str, str], *, is_pickled: bool) -> list[str]:
     """Compares what a model was saved with to what is here; returns the differences that may be harmless.
 
@@ -49,7 +59,6 @@ def check(python: str, packages: Mapping[str, str], *, is_pickled: bool) -> list
     """
     problems: list[str] = []
     warnings: list[str] = []
-    wanted: list[str] = []
     here = python_version()
     if _minor(python) != _minor(here):
         text = f"Python {_minor(python)} (saved with {python}), but this is {here}"
@@ -60,13 +69,12 @@ def check(python: str, packages: Mapping[str, str], *, is_pickled: bool) -> list
             continue
         if found is None:
             problems.append(f"{name} {saved}, but it is not installed")
-            wanted.append(f"{name}=={saved}")
         elif _major(found) != _major(saved):
             problems.append(f"{name} {saved}, but {found} is installed")
-            wanted.append(f"{name}=={saved}")
         else:
             warnings.append(f"{name} {saved}, but {found} is installed")
     if problems:
+        wanted = differing(packages)
         remedy = f"Install what it was saved with: pip install {' '.join(wanted)}" if wanted else ""
         raise EnvironmentMismatch(problems, remedy)
     return warnings

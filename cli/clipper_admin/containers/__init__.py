@@ -1,0 +1,10 @@
+"""A cluster as Docker containers: what DockerContainerManager is made of.
+
+In reading order:
+
+labels         how containers are found again: Clipper's label keys, and names
+recipes        what each container of a cluster is
+engine         the Docker engine: containers started, found, stopped; its errors in our words
+model_images   images of models: built with progress, pushed where a registry is named
+logging_driver logs of all containers gathered in one (Fluentd)
+"""

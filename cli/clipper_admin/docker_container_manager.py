@@ -1,0 +1,563 @@
+"""DockerContainerManager: a cluster of Docker containers on one host, with Clipper's constructor and labels."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import ipaddress
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clipper_admin.client import Client
+from clipper_admin.container_manager import ContainerManager
+from clipper_admin.containers import logging_driver, model_images, recipes
+from clipper_admin.containers.engine import Container, Engine, last_lines, part_of, state, translated
+from clipper_admin.containers.labels import (
+    CLUSTER,
+    LONGEST_CLUSTER,
+    MODEL,
+    Door,
+    Part,
+    model_value,
+    volume_name,
+)
+from clipper_admin.containers.recipes import Images, Recipe
+from clipper_admin.exceptions import (
+    AlreadyRunningException,
+    ClipperException,
+    NotRunningException,
+    UnconnectedException,
+)
+from clipper_rpc.errors import ClipperError
+from clipper_rpc.probe import is_serving
+from clipper_runtime.manifest import FILE_NAME, checked_name
+
+_log = logging.getLogger(__name__)
+
+_START_WITHIN_S = 120.0
+_LOAD_WITHIN_S = 600.0
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 0.5
+_CRASHES_OF_A_START = 3
+"""How often a part may crash while the cluster starts: it may be there before what it needs."""
+
+
+class LogsAreCentral(ClipperException, NotImplementedError):
+    """The logs of the containers are gathered in one place, not kept by each."""
+
+
+class DockerContainerManager(ContainerManager):
+    """Runs one cluster as containers of a Docker engine, on one network.
+
+    Several clusters may run at once, each under its own `cluster_name`. Containers that crash come back by themselves,
+    also after the engine was restarted. What this manager created it removes with `stop_all`; what you gave it (a
+    network, a volume, a Redis) stays.
+    """
+
+    def __init__(
+        self,
+        cluster_name: str = "default-cluster",
+        docker_ip_address: str = "localhost",
+        use_centralized_log: bool = False,
+        fluentd_port: int = logging_driver.FLUENTD_PORT,
+        clipper_query_port: int = recipes.QUERY_PORT,
+        clipper_management_port: int = recipes.ADMIN_PORT,
+        clipper_rpc_port: int = recipes.FRONTEND_PORT,
+        redis_ip: str | None = None,
+        redis_port: int = 6379,
+        prometheus_port: int = 9090,
+        docker_network: str = "clipper_network",
+        extra_container_kwargs: Mapping[str, Any] | None = None,
+        *,
+        manager_port: int = recipes.MANAGER_PORT,
+        redis_volume: str | None = None,
+        redis_image: str = recipes.REDIS_IMAGE,
+        gateway_image: str | None = None,
+        fluentd_image: str = logging_driver.FLUENTD_IMAGE,
+    ) -> None:
+        """Touches nothing yet.
+
+        Args:
+            cluster_name: lower-case letters, digits and inner dashes.
+            docker_ip_address: where the engine's host is reached. Ports are published for this machine only if it is
+                "localhost" or "127.0.0.1", else for all who reach the host.
+            use_centralized_log: gathers the logs of all containers in one more, a Fluentd; `docker logs` shows them.
+            fluentd_port: wanted for that. This and the ports below: one that is taken is exchanged for a free one, and
+                0 asks for a free one.
+            clipper_query_port: wanted for REST predictions.
+            clipper_management_port: wanted for REST administration.
+            clipper_rpc_port: wanted for gRPC predictions.
+            redis_ip: a Redis of your own, by a name or address that containers reach; by default the cluster has one.
+            redis_port: the port of that Redis.
+            prometheus_port: not used: this manager starts no Prometheus (deploy/compose.yaml has one).
+            docker_network: joined by all containers; created if there is none.
+            extra_container_kwargs: options for every container, as of the Docker SDK's `containers.create`, such as
+                {"mem_limit": "2g", "nano_cpus": 1_000_000_000}.
+            manager_port: wanted for gRPC administration.
+            redis_volume: keeps the configuration beyond `stop_all`; by default it ends with the cluster.
+            redis_image: what Redis runs.
+            gateway_image: what the gateway runs; by default that of $CLIPPER_REGISTRY and $CLIPPER_VERSION.
+            fluentd_image: what gathers logs.
+        """
+        try:
+            self.cluster_name = checked_name(cluster_name)
+        except ValueError as error:
+            raise ClipperException(str(error)) from error
+        if len(cluster_name) > LONGEST_CLUSTER:
+            raise ClipperException(f"{cluster_name!r} is too long a name of a cluster: at most {LONGEST_CLUSTER}.")
+        if docker_network == "host":
+            raise ClipperException(
+                "docker_network cannot be the host's: containers find one another by name. Leave it out for a network "
+                "of Clipper's, or name one of your own."
+            )
+        if redis_ip is not None and _is_loopback(redis_ip):
+            raise ClipperException(
+                f"redis_ip {redis_ip} is each container itself. Give the address of the machine that Redis runs on, "
+                "or the name of its container on the same network."
+            )
+        local = docker_ip_address in ("localhost", "127.0.0.1")
+        self._engine = Engine(docker_network, "127.0.0.1" if local else "0.0.0.0", extra_container_kwargs or {})  # noqa: S104
+        self._ip = docker_ip_address
+        self._central_logs = use_centralized_log
+        self._wanted = {
+            Door.QUERY: clipper_query_port,
+            Door.ADMIN: clipper_management_port,
+            Door.FRONTEND: clipper_rpc_port,
+            Door.MANAGER: manager_port,
+            Door.LOGS: fluentd_port,
+        }
+        self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
+        self._redis_volume = redis_volume
+        self._images = Images(redis_image, image("manager"), image("frontend"), gateway_image or image("gateway"))
+        self._fluentd_image = fluentd_image
+        self._network = docker_network
+        self._ports: dict[Door, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"DockerContainerManager({self.cluster_name!r}, docker_network={self._network!r})"
+
+    # Cluster
+
+    def start_clipper(
+        self,
+        query_frontend_image: str | None = None,
+        mgmt_frontend_image: str | None = None,
+        frontend_exporter_image: str | None = None,
+        cache_size: int = 33554432,
+        qf_http_thread_pool_size: int = 1,
+        qf_http_timeout_request: int = 5,
+        qf_http_timeout_content: int = 300,
+        num_frontend_replicas: int = 1,
+    ) -> None:
+        """Starts the containers of a cluster and waits until all of them serve.
+
+        Args:
+            query_frontend_image: of the frontend; by default that of $CLIPPER_REGISTRY and $CLIPPER_VERSION.
+            mgmt_frontend_image: of the manager; likewise.
+            frontend_exporter_image: not used, since the frontend tells its metrics itself.
+            cache_size: the bytes of the frontend's cache of predictions.
+            qf_http_thread_pool_size: not used, since the gateway takes as many threads as it needs.
+            qf_http_timeout_request: how many seconds the headers of a request may take to arrive.
+            qf_http_timeout_content: how many seconds a whole request may take to arrive.
+            num_frontend_replicas: processes of the frontend, which share its port.
+        """
+        if num_frontend_replicas < 1:
+            raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
+        if self._all():
+            raise AlreadyRunningException(
+                f"Docker has containers of cluster {self.cluster_name} already. Use connect() to work with it, "
+                "stop_all() to end it, or another cluster_name."
+            )
+        images = Images(
+            self._images.redis,
+            mgmt_frontend_image or self._images.manager,
+            query_frontend_image or self._images.frontend,
+            self._images.gateway,
+        )
+        try:
+            self._engine.ensure_network()
+            if self._central_logs:
+                self._start_fluentd()
+            redis_url = self._redis_url or self._start_redis(images.redis)
+            _log.info("Starting manager, frontend and gateway of cluster %s in Docker", self.cluster_name)
+            self._start(recipes.manager(self.cluster_name, images.manager, redis_url, self._wanted[Door.MANAGER]))
+            self._start(
+                recipes.frontend(
+                    self.cluster_name,
+                    images.frontend,
+                    self._wanted[Door.FRONTEND],
+                    workers=num_frontend_replicas,
+                    cache_bytes=cache_size,
+                )
+            )
+            self._start(
+                recipes.gateway(
+                    self.cluster_name,
+                    images.gateway,
+                    self._wanted[Door.QUERY],
+                    self._wanted[Door.ADMIN],
+                    header_timeout_s=qf_http_timeout_request,
+                    body_timeout_s=qf_http_timeout_content,
+                )
+            )
+            self._connect()
+            self._wait_until_serving()
+        except BaseException:  # also Ctrl-C: half a cluster is none
+            self.stop_all(graceful=False)
+            raise
+        self._tell_exchanged_ports()
+
+    def connect(self) -> None:
+        """Finds the running cluster of this name, on the ports that it got.
+
+        Raises:
+            NotRunningException: there is none, or not all of it runs.
+            ClipperException: logs are to be central, and the cluster's are not.
+        """
+        self._connect()
+        has_central_logs = bool(self._engine.containers(*part_of(self.cluster_name, Part.LOGS)))
+        if self._central_logs and not has_central_logs:
+            raise ClipperException(
+                f"Cluster {self.cluster_name} was started without a central log, so it cannot have one now. "
+                "Connect with use_centralized_log=False."
+            )
+        self._central_logs = has_central_logs
+
+    def stop_all(self, graceful: bool = True) -> None:
+        """Stops and removes all containers of the cluster, its volume, and its network if nobody else is in it."""
+        groups: list[list[Container]] = [[] for _ in range(6)]
+        for each in self._all():
+            groups[_place_in_stop(each)].append(each)
+        for group in groups:  # against the way of a query: first what takes queries, last what keeps state
+            self._engine.stop(group, graceful=graceful)
+        self._engine.remove_volumes(self.cluster_name)
+        self._engine.release_network()
+        self._ports = None
+
+    def purge(self) -> None:
+        """Deletes the images of models that were built for this cluster. It must not run."""
+        if self._all():
+            raise AlreadyRunningException(f"Cluster {self.cluster_name} runs. Stop it first, with stop_all().")
+        self._engine.remove_volumes(self.cluster_name)
+        self._engine.remove_images(self.cluster_name)
+
+    # Models
+
+    def build_model(
+        self,
+        name: str,
+        version: str,
+        model_data_path: str,
+        base_image: str = "default",
+        container_registry: str | None = None,
+        pkgs_to_install: Sequence[str] | None = None,
+    ) -> str:
+        """Builds an image of a model directory, with the packages that it needs; pushes it if a registry is named.
+
+        By default it is built on the runtime image of the Python that the model was saved with. Packages that were
+        recorded and that this image lacks are installed, and loading is checked.
+        """
+        model_dir = Path(model_data_path).expanduser().absolute()
+        if not model_dir.is_dir():
+            raise ClipperException(f"{model_dir} is no directory. A model is deployed from a directory.")
+        if base_image == "default" or (model_dir / FILE_NAME).exists():
+            manifest = model_images.saved_as(model_dir, name, version)
+            if base_image == "default":
+                base_image = image(f"python{'.'.join(manifest.python.split('.')[:2])}-runtime")
+        tag = f"{self.cluster_name}-{name}:{version}"
+        if container_registry:
+            tag = f"{container_registry.rstrip('/')}/{tag}"
+        _log.info("Building model Docker image %s on %s", tag, base_image)
+        labels = {CLUSTER: self.cluster_name, MODEL: model_value(name, version)}
+        packages = list(pkgs_to_install or ())
+        model_images.build(self._engine, model_dir, base_image, tag, packages=packages, labels=labels)
+        if container_registry:
+            model_images.push(self._engine, tag)
+        return tag
+
+    def deploy_model(self, name: str, version: str, input_type: str, image: str, num_replicas: int = 1) -> None:
+        """Starts the first replicas of a version and waits until they have loaded the model and registered."""
+        self.set_num_replicas(name, version, input_type, image, num_replicas)
+
+    def get_num_replicas(self, name: str, version: str) -> int:
+        """How many replicas of a version there are, those that come back from a crash included."""
+        return len(self._replicas(name, version))
+
+    def set_num_replicas(self, name: str, version: str, input_type: str, image: str, num_replicas: int) -> None:
+        """Starts or stops replicas; waits until new ones have registered. The youngest are stopped first.
+
+        Raises:
+            ClipperException: one did not come up, whose last words are told; then all is as it was before.
+        """
+        if num_replicas < 0:
+            raise ClipperException(f"num_replicas is {num_replicas}; it cannot be negative.")
+        self._require_frontend()
+        running = self._replicas(name, version)
+        missing = num_replicas - len(running)
+        _log.info("Found %d replicas for %s:%s. %s", len(running), name, version, _told_change(missing))
+        if missing <= 0:
+            self._engine.stop(running[num_replicas:])
+            return
+        new: list[Container] = []
+        try:
+            is_ours = model_images.is_ours(self._engine.image(image))
+            for _ in range(missing):
+                recipe = recipes.replica(self.cluster_name, name, version, input_type, image, is_ours=is_ours)
+                new.append(self._start(recipe))
+            self._wait_until_registered(name, version, new)
+        except BaseException:
+            self._engine.remove(new)
+            raise
+
+    def stop_models(self, models: Mapping[str, Sequence[str]]) -> None:
+        """Stops and removes all replicas of these versions of models. Their images stay."""
+        values = {model_value(name, version) for name, versions in models.items() for version in versions}
+        self._engine.stop(each for each in self._all_replicas() if each.labels[MODEL] in values)
+
+    def stop_all_model_containers(self) -> None:
+        """Stops and removes the replicas of all models."""
+        self._engine.stop(self._all_replicas())
+
+    # Looking in
+
+    def get_logs(self, logging_dir: str) -> list[str]:
+        """Writes the log of each container into a file of its own: image_<id>:container_<id>.log.
+
+        Raises:
+            LogsAreCentral: they are gathered by Fluentd.
+        """
+        if self._central_logs:
+            name = Part.LOGS.container(self.cluster_name)
+            raise LogsAreCentral(f"The logs of this cluster are gathered in one container: docker logs {name}")
+        target = Path(logging_dir).expanduser().absolute()
+        target.mkdir(parents=True, exist_ok=True)
+        return [self._write_log(each, target) for each in self._all()]
+
+    def get_admin_addr(self) -> str:
+        """Where REST administration is reached."""
+        return self._address(Door.ADMIN)
+
+    def get_query_addr(self) -> str:
+        """Where REST predictions are reached."""
+        return self._address(Door.QUERY)
+
+    def get_metric_addr(self) -> str:
+        """Where metrics are reached: the same as queries, under /metrics."""
+        return self._address(Door.QUERY)
+
+    def get_manager_addr(self) -> str:
+        """Where gRPC administration is reached."""
+        return self._address(Door.MANAGER)
+
+    def get_frontend_addr(self) -> str:
+        """Where gRPC predictions are reached."""
+        return self._address(Door.FRONTEND)
+
+    # Parts of the above: starting
+
+    def _start(self, recipe: Recipe) -> Container:
+        if self._central_logs and Part.LOGS.label not in recipe.labels:
+            (fluentd,) = self._engine.containers(*part_of(self.cluster_name, Part.LOGS))
+            options = logging_driver.driver(int(fluentd.labels[Door.LOGS]))
+            recipe = recipes.with_options(recipe, options)
+        return self._engine.start(recipe)
+
+    def _start_redis(self, image: str) -> str:
+        _log.info("Starting managed Redis instance in Docker")
+        volume = self._redis_volume or volume_name(self.cluster_name)
+        if self._redis_volume is None:
+            self._engine.ensure_volume(volume, self.cluster_name)
+        self._start(recipes.redis(self.cluster_name, image, volume))
+        return f"redis://{Part.REDIS.container(self.cluster_name)}:6379/0"
+
+    def _start_fluentd(self) -> None:
+        _log.info("Starting Fluentd in Docker")
+        self._start(logging_driver.fluentd(self.cluster_name, self._fluentd_image, self._wanted[Door.LOGS]))
+
+    def _wait_until_serving(self) -> None:
+        """Waits until everything answers.
+
+        Raises:
+            ClipperException: a container crashes, or one does not answer in time; with its last words.
+        """
+        waiting: dict[Part, Callable[[], bool]] = {
+            Part.MANAGER: lambda: is_serving(self.get_manager_addr()),
+            Part.FRONTEND: lambda: is_serving(self.get_frontend_addr()),
+            Part.GATEWAY: lambda: _answers(self.get_query_addr()) and _answers(self.get_admin_addr()),
+        }
+        containers = {part: self._engine.containers(*part_of(self.cluster_name, part))[0] for part in waiting}
+        _log.info("Clipper still initializing.")
+        for patience in _patience(_START_WITHIN_S):
+            for part in [each for each in waiting if waiting[each]()]:
+                del waiting[part]
+            if not waiting:
+                return
+            for part in waiting:
+                found, crashes = state(containers[part])
+                if found in ("exited", "dead", "gone") or crashes >= _CRASHES_OF_A_START or not patience:
+                    raise ClipperException(
+                        f"The {part} of cluster {self.cluster_name} does not serve "
+                        f"({found}{f', crashed {crashes} times' if crashes else ''}). Its last words:\n"
+                        f"{last_lines(containers[part])}"
+                    )
+
+    def _wait_until_registered(self, name: str, version: str, new: Sequence[Container]) -> None:
+        """Waits until the manager knows all new replicas.
+
+        Raises:
+            ClipperException: one ends, or takes too long; with its last words.
+        """
+        waiting = list(new)
+        with Client(self.get_manager_addr()) as client:
+            for patience in _patience(_LOAD_WITHIN_S):
+                try:
+                    known = {each.address.rpartition(":")[0] for each in client.list_replicas(name, version)}
+                except ClipperError as error:
+                    _log.debug("The manager does not answer: %s", error)
+                    known = set()
+                for each in list(waiting):
+                    found, crashes = state(each)
+                    if crashes or found not in ("created", "running") or not patience:
+                        raise ClipperException(
+                            f"A replica of {name}:{version} did not come up: {_told_end(each, found, patience)}. "
+                            f"Its last words:\n{last_lines(each)}"
+                        )
+                    if known & _hosts(each):
+                        waiting.remove(each)
+                if not waiting:
+                    return
+
+    # Parts of the above: finding
+
+    def _connect(self) -> None:
+        ports: dict[Door, int] = {}
+        stopped = []
+        for part in (Part.MANAGER, Part.FRONTEND, Part.GATEWAY):
+            found = self._engine.containers(*part_of(self.cluster_name, part))
+            if not found:
+                raise NotRunningException(self._told_missing(part))
+            if found[0].status not in ("running", "restarting", "created"):
+                stopped.append(f"{found[0].name} is {found[0].status}")
+            ports.update({door: int(found[0].labels[door]) for door in Door if door in found[0].labels})
+        if stopped:
+            raise NotRunningException(
+                f"Cluster {self.cluster_name} does not run: {'; '.join(stopped)}. Start its containers with `docker "
+                "start`, or remove it with stop_all() and start it anew."
+            )
+        self._ports = ports
+
+    def _told_missing(self, part: Part) -> str:
+        others = self._engine.clusters()
+        if self.cluster_name in others:
+            return f"Cluster {self.cluster_name} has no {part}. Remove what is left with stop_all() and start it anew."
+        there_are = f"There are: {', '.join(others)}." if others else "Docker runs no cluster."
+        return f"Docker runs no cluster {self.cluster_name}. {there_are} Start it with start_clipper()."
+
+    def _all(self) -> list[Container]:
+        return self._engine.containers(f"{CLUSTER}={self.cluster_name}")
+
+    def _all_replicas(self) -> list[Container]:
+        return self._engine.containers(f"{CLUSTER}={self.cluster_name}", MODEL)
+
+    def _replicas(self, name: str, version: str) -> list[Container]:
+        return self._engine.containers(f"{CLUSTER}={self.cluster_name}", f"{MODEL}={model_value(name, version)}")
+
+    def _require_frontend(self) -> None:
+        if self._ports is None:
+            raise UnconnectedException
+        if not self._engine.containers(*part_of(self.cluster_name, Part.FRONTEND)):
+            raise NotRunningException(
+                f"No frontend of cluster {self.cluster_name} runs, so a replica would serve nobody. "
+                "Start the cluster with start_clipper()."
+            )
+
+    def _address(self, door: Door) -> str:
+        if self._ports is None:
+            raise UnconnectedException
+        return f"{self._ip}:{self._ports[door]}"
+
+    def _write_log(self, container: Container, target: Path) -> str:
+        path = target / f"image_{_short(container.attrs['Image'])}:container_{_short(container.id)}.log"
+        with translated(f"read the logs of {container.name}"), path.open("wb") as file:
+            for part in container.logs(stream=True, follow=False):
+                file.write(part)
+        return str(path)
+
+    def _tell_exchanged_ports(self) -> None:
+        for door, what in (
+            (Door.QUERY, "REST predictions"),
+            (Door.ADMIN, "REST administration"),
+            (Door.FRONTEND, "gRPC predictions"),
+            (Door.MANAGER, "gRPC administration"),
+        ):
+            wanted, address = self._wanted[door], self._address(door)
+            if wanted and not address.endswith(f":{wanted}"):
+                _log.warning("Port %d is taken: %s are at %s", wanted, what, address)
+
+
+def image(part: str) -> str:
+    """The name of an image of ours: of the registry and version that the environment names, else of this version."""
+    registry = os.environ.get("CLIPPER_REGISTRY") or "clipper"
+    version = os.environ.get("CLIPPER_VERSION") or importlib.metadata.version("clipper-serve")
+    return f"{registry.rstrip('/')}/{part}:{version}"
+
+
+def _patience(within_s: float) -> Iterator[bool]:
+    """Yields True at once and then again and again, with growing pauses; False for the last time when time is up."""
+    until = time.monotonic() + within_s
+    pause_s = _FIRST_PAUSE_S
+    yield True
+    while time.monotonic() < until:
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        yield True
+    yield False
+
+
+def _answers(address: str) -> bool:
+    import httpx  # only here, since it takes long to import
+
+    try:
+        return httpx.get(f"http://{address}/healthz", timeout=3, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _hosts(container: Container) -> set[str]:
+    """By what a replica may have registered: an address of its container, or a name of it."""
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    return {container.name, container.id[:12], *(str(each["IPAddress"]) for each in networks)} - {""}
+
+
+def _place_in_stop(container: Container) -> int:
+    order = (Part.GATEWAY, Part.FRONTEND, None, Part.MANAGER, Part.REDIS, Part.LOGS)
+    part = next((each for each in Part if each.label in container.labels), None)
+    return order.index(part)
+
+
+def _told_change(missing: int) -> str:
+    if missing == 0:
+        return "Nothing to do"
+    return f"Adding {missing}" if missing > 0 else f"Removing {-missing}"
+
+
+def _told_end(container: Container, found: str, patience: bool) -> str:
+    if not patience:
+        return f"it is {found} but has not registered within {_LOAD_WITHIN_S:.0f} s"
+    code = container.attrs["State"].get("ExitCode")
+    killed = ", out of memory" if container.attrs["State"].get("OOMKilled") else ""
+    return f"it ended with exit code {code}{killed}"
+
+
+def _short(identifier: str) -> str:
+    return identifier.removeprefix("sha256:")[:12]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
