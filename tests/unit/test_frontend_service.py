@@ -61,7 +61,7 @@ class House:
         self.clock.settle()
         self.service = PredictService(
             self.predictor,
-            self.clock.now_ns,
+            self.clock,
             max_batch_inputs=max_batch_inputs,
             max_stream_queries=max_stream_queries,
         )
@@ -290,6 +290,46 @@ def test_a_batch_with_a_part_that_does_not_fit_into_the_queue_still_has_every_re
     found = batch_reply(call)
     assert [each.WhichOneof("outcome") for each in found] == ["prediction"] * 20 + ["error"] * 10
     assert found[-1].error.code == Overloaded.code
+
+
+def test_a_large_batch_leaves_others_their_turn() -> None:
+    house = House(max_batch_inputs=5000)
+    large, other = batch_of(*(doubles(each) for each in range(1000)), application="bare"), predict()
+    turns: list[int] = []
+    house.clock.call_soon(lambda: turns.append(large.answers))
+    house.service.predict_batch(large)
+    house.clock.call_soon(lambda: house.service.predict(other))
+    house.answer()
+    assert len(batch_reply(large)) == 1000
+    assert turns == [0]
+    assert reply(other).query_id < 1000
+
+
+def test_the_caller_of_a_large_batch_that_leaves_early_stops_it() -> None:
+    house = House(max_batch_inputs=5000)
+    call = batch_of(*(doubles(each) for each in range(1000)))
+    house.service.predict_batch(call)
+    call.leave()
+    house.answer()
+    assert call.answers == 0
+    assert house.replica.batches == []
+    assert next(house.ids) < 500
+
+
+def test_a_batch_whose_query_ids_run_out_has_the_error_in_the_places_that_got_none() -> None:
+    house, call = House(), batch_of(*(doubles(each) for each in range(5)))
+    ids = iter([1, 2])
+
+    def take() -> int:
+        for each in ids:
+            return each
+        raise StoreUnavailable(problem="all reserved query ids are used")
+
+    house.predictor._take_query_id = take
+    house.service.predict_batch(call)
+    house.answer()
+    found = batch_reply(call)
+    assert [each.WhichOneof("outcome") for each in found] == ["prediction"] * 2 + ["error"] * 3
 
 
 def test_a_batch_is_answered_at_its_deadline_with_what_there_is() -> None:

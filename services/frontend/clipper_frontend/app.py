@@ -98,7 +98,7 @@ async def _listen(
 ) -> None:
     service = PredictService(
         predictor,
-        clock.now_ns,
+        clock,
         max_batch_inputs=settings.max_batch_inputs,
         max_stream_queries=settings.max_stream_queries,
     )

@@ -4,54 +4,79 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 
 from clipper_frontend import codec
+from clipper_frontend.deadlines import Clock
 from clipper_frontend.query import Query
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.status import for_caller
 from clipper_rpc.transport import StreamCall, UnaryCall
 
+_INPUTS_PER_TURN = 256
+
 
 class BatchCall:
-    """The outcomes of one PredictBatch, each in its place; answered when none is missing."""
+    """The outcomes of one PredictBatch, each in its place; answered when none is missing.
 
-    def __init__(self, call: UnaryCall, size: int, now_ns: Callable[[], int], *, explain: bool) -> None:
-        self.queries: list[Query] = []
+    Args:
+        start: starts the query for one input; raises what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        call: UnaryCall,
+        inputs: Sequence[bytes],
+        start: Callable[[bytes, Callable[[Query], None]], Query],
+        clock: Clock,
+        *,
+        explain: bool,
+    ) -> None:
         self._call = call
-        self._now_ns = now_ns
+        self._inputs = enumerate(inputs)
+        self._start = start
+        self._clock = clock
         self._explain = explain
-        self._results: list[codec.Result] = [codec.NO_RESULT] * size
-        self._missing = size
-        self._is_complete = False
+        self._queries: list[Query] = []
+        self._results: list[codec.Result] = [codec.NO_RESULT] * len(inputs)
+        self._missing = len(inputs)
+        self._has_left = False
 
-    def refuse(self, index: int, error: ClipperError) -> None:
-        """Puts an error in the place of an input that could not be asked."""
-        self._results[index] = codec.error_result(error)
-        self._missing -= 1
-
-    def done(self, index: int, query: Query) -> None:
-        """Puts the outcome of a query in its place."""
-        try:
-            self._results[index] = codec.result(query, self._now_ns(), explain=self._explain)
-        except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
-            self._results[index] = codec.error_result(for_caller(error, process="frontend"))
-        self._missing -= 1
-        self._answer_when_complete()
-
-    def complete(self) -> None:
-        """All inputs were seen: from now on the last outcome answers the call."""
-        self._is_complete = True
-        self._answer_when_complete()
+    def proceed(self) -> None:
+        """Starts the next inputs. Others' calls get their turn in between, however large this one is."""
+        if self._has_left:
+            return
+        now = list(islice(self._inputs, _INPUTS_PER_TURN))
+        for index, value in now:
+            try:
+                self._queries.append(self._start(value, partial(self._done, index)))
+            except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
+                self._put(index, codec.error_result(for_caller(error, process="frontend")))
+        if len(now) == _INPUTS_PER_TURN:
+            self._clock.call_soon(self.proceed)
+        elif not self._results:
+            self._call.reply(codec.batch_response(self._results))
 
     def leave(self) -> None:
         """The caller has left, with all its queries."""
-        for query in self.queries:
+        self._has_left = True
+        for query in self._queries:
             query.leave()
 
-    def _answer_when_complete(self) -> None:
-        if self._is_complete and not self._missing:
-            self.queries.clear()
+    def _done(self, index: int, query: Query) -> None:
+        try:
+            result = codec.result(query, self._clock.now_ns(), explain=self._explain)
+        except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
+            result = codec.error_result(for_caller(error, process="frontend"))
+        self._put(index, result)
+
+    def _put(self, index: int, result: codec.Result) -> None:
+        self._results[index] = result
+        self._missing -= 1
+        if not self._missing:
+            self._queries.clear()
             self._call.reply(codec.batch_response(self._results))
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from clipper.wire.v1.wire_pb2 import PredictRequest
 from clipper_frontend import codec
 from clipper_frontend.calls import BatchCall, StreamSession
+from clipper_frontend.deadlines import Clock
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.query import Query
 from clipper_rpc.errors import ClipperError, TooManyInputs
@@ -29,11 +30,10 @@ class PredictService:
         max_stream_queries: how many queries of one stream may be under way; then it is not read any further.
     """
 
-    def __init__(
-        self, predictor: Predictor, now_ns: Callable[[], int], *, max_batch_inputs: int, max_stream_queries: int
-    ) -> None:
+    def __init__(self, predictor: Predictor, clock: Clock, *, max_batch_inputs: int, max_stream_queries: int) -> None:
         self._predictor = predictor
-        self._now_ns = now_ns
+        self._clock = clock
+        self._now_ns = clock.now_ns
         self._max_batch_inputs = max_batch_inputs
         self._max_stream_queries = max_stream_queries
 
@@ -70,7 +70,7 @@ class PredictService:
             call.fail(for_caller(error, process="frontend"))
 
     def predict_batch(self, call: UnaryCall) -> None:
-        """Answers many inputs at once, in order, each with its own outcome."""
+        """Answers many inputs, in order, each with its own outcome."""
         request = codec.parse_predict_batch(call.payload)
         size = len(request.inputs)
         if size > self._max_batch_inputs:
@@ -81,18 +81,15 @@ class PredictService:
         codec.check_context(request.context)
         predictor.version(route, request.version)  # a version that does not exist fails the call, not each input
         deadline_ns = predictor.deadline_ns(route, now_ns, call.deadline_ns)
-        batch = BatchCall(call, size, self._now_ns, explain=request.explain)
-        call.on_leave = batch.leave
-        for index, value in enumerate(request.inputs):
-            try:
-                checked = codec.checked_input(value, route)
-            except ClipperError as error:
-                batch.refuse(index, error)
-                continue
+
+        def start(value: bytes, on_done: Callable[[Query], None]) -> Query:
+            checked = codec.checked_input(value, route)
             version = predictor.version(route, request.version)  # each input falls into a share of its own
-            done = partial(batch.done, index)
-            batch.queries.append(predictor.predict(route, version, checked, now_ns, deadline_ns, done))
-        batch.complete()
+            return predictor.predict(route, version, checked, now_ns, deadline_ns, on_done)
+
+        batch = BatchCall(call, request.inputs, start, self._clock, explain=request.explain)
+        call.on_leave = batch.leave
+        batch.proceed()
 
     async def predict_stream(self, call: StreamCall) -> None:
         """Answers the queries of a stream, each as soon as it is ready. Two tasks, however many queries pass."""
