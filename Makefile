@@ -12,7 +12,7 @@ compiled := pyproject.toml hatch_build.py \
   $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-go check gen bench wheel clean
+.PHONY: help setup demo test test-unit test-go test-native check gen bench images wheel clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,7 +29,7 @@ $(stamp): $(compiled)
 demo: setup ## Starts a cluster, serves a digit classifier over REST and gRPC, stops
 	$(bin)/python examples/demo.py
 
-test: setup test-go ## Runs all tests
+test: setup test-go test-native ## Runs all tests
 	$(bin)/python -m pytest
 
 test-unit: setup ## Runs the quick tests: no process, no network
@@ -38,12 +38,17 @@ test-unit: setup ## Runs the quick tests: no process, no network
 test-go: setup
 	tools/go test ./...
 
+test-native: setup
+	@if command -v cargo >/dev/null; then cd services/rpc/native && PYO3_PYTHON=$$PWD/../../../$(bin)/python cargo test --quiet --no-default-features; fi
+
 check: setup ## Lint, types, generated code, proto rules
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	@changed=$$(tools/go fmt ./...); [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }
 	tools/go vet ./...
+	@if command -v cargo >/dev/null; then set -ex; cd services/rpc/native; \
+	  cargo fmt --check; cargo clippy --quiet --all-targets -- -D warnings; else echo "no cargo: the native transport is not checked"; fi
 	tools/protos lint
 	tools/protos breaking
 	@before=$$($(generated) | sha256sum); tools/protos gen; \
@@ -58,6 +63,9 @@ gen: setup ## Writes the code that is generated from protos/ again
 
 bench: setup ## Measures predictions per second; needs h2load
 	$(bin)/python bench/predict.py
+
+images: ## Builds the Docker images of all parts
+	tools/images
 
 wheel: setup ## Builds a wheel for this platform into dist/
 	$(bin)/uv build --wheel --out-dir dist

@@ -6,24 +6,16 @@ import importlib.metadata
 import ipaddress
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clipper_admin.client import Client
 from clipper_admin.container_manager import ContainerManager
-from clipper_admin.containers import logging_driver, model_images, recipes
-from clipper_admin.containers.engine import Container, Engine, last_lines, part_of, state, translated
-from clipper_admin.containers.labels import (
-    CLUSTER,
-    LONGEST_CLUSTER,
-    MODEL,
-    Door,
-    Part,
-    model_value,
-    volume_name,
-)
+from clipper_admin.containers import logging_driver, model_images, recipes, waiting
+from clipper_admin.containers.engine import Container, Engine, keep_running
+from clipper_admin.containers.found import Found
+from clipper_admin.containers.labels import CLUSTER, LONGEST_CLUSTER, MODEL, Door, Part, model_value, volume_name
 from clipper_admin.containers.recipes import Images, Recipe
 from clipper_admin.exceptions import (
     AlreadyRunningException,
@@ -31,18 +23,10 @@ from clipper_admin.exceptions import (
     NotRunningException,
     UnconnectedException,
 )
-from clipper_rpc.errors import ClipperError
 from clipper_rpc.probe import is_serving
 from clipper_runtime.manifest import FILE_NAME, checked_name
 
 _log = logging.getLogger(__name__)
-
-_START_WITHIN_S = 120.0
-_LOAD_WITHIN_S = 600.0
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 0.5
-_CRASHES_OF_A_START = 3
-"""How often a part may crash while the cluster starts: it may be there before what it needs."""
 
 
 class LogsAreCentral(ClipperException, NotImplementedError):
@@ -120,6 +104,7 @@ class DockerContainerManager(ContainerManager):
             )
         local = docker_ip_address in ("localhost", "127.0.0.1")
         self._engine = Engine(docker_network, "127.0.0.1" if local else "0.0.0.0", extra_container_kwargs or {})  # noqa: S104
+        self._found = Found(self._engine, self.cluster_name)
         self._ip = docker_ip_address
         self._central_logs = use_centralized_log
         self._wanted = {
@@ -131,8 +116,13 @@ class DockerContainerManager(ContainerManager):
         }
         self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
         self._redis_volume = redis_volume
-        self._images = Images(redis_image, image("manager"), image("frontend"), gateway_image or image("gateway"))
-        self._fluentd_image = fluentd_image
+        self._images = Images(
+            redis=redis_image,
+            manager=image("manager"),
+            frontend=image("frontend"),
+            gateway=gateway_image or image("gateway"),
+            fluentd=fluentd_image,
+        )
         self._network = docker_network
         self._ports: dict[Door, int] | None = None
 
@@ -166,45 +156,39 @@ class DockerContainerManager(ContainerManager):
         """
         if num_frontend_replicas < 1:
             raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
-        if self._all():
+        if self._found.all():
             raise AlreadyRunningException(
                 f"Docker has containers of cluster {self.cluster_name} already. Use connect() to work with it, "
                 "stop_all() to end it, or another cluster_name."
             )
-        images = Images(
-            self._images.redis,
-            mgmt_frontend_image or self._images.manager,
-            query_frontend_image or self._images.frontend,
-            self._images.gateway,
+        images = replace(
+            self._images,
+            manager=mgmt_frontend_image or self._images.manager,
+            frontend=query_frontend_image or self._images.frontend,
         )
+        cluster, wanted = self.cluster_name, self._wanted
         try:
             self._engine.ensure_network()
             if self._central_logs:
-                self._start_fluentd()
+                _log.info("Starting Fluentd in Docker")
+                self._start(logging_driver.fluentd(cluster, images.fluentd, wanted[Door.LOGS]))
             redis_url = self._redis_url or self._start_redis(images.redis)
-            _log.info("Starting manager, frontend and gateway of cluster %s in Docker", self.cluster_name)
-            self._start(recipes.manager(self.cluster_name, images.manager, redis_url, self._wanted[Door.MANAGER]))
-            self._start(
-                recipes.frontend(
-                    self.cluster_name,
-                    images.frontend,
-                    self._wanted[Door.FRONTEND],
-                    workers=num_frontend_replicas,
-                    cache_bytes=cache_size,
-                )
+            _log.info("Starting manager, frontend and gateway of cluster %s in Docker", cluster)
+            manager = recipes.manager(cluster, images.manager, redis_url, wanted[Door.MANAGER])
+            frontend = recipes.frontend(
+                cluster, images.frontend, wanted[Door.FRONTEND], workers=num_frontend_replicas, cache_bytes=cache_size
             )
-            self._start(
-                recipes.gateway(
-                    self.cluster_name,
-                    images.gateway,
-                    self._wanted[Door.QUERY],
-                    self._wanted[Door.ADMIN],
-                    header_timeout_s=qf_http_timeout_request,
-                    body_timeout_s=qf_http_timeout_content,
-                )
+            gateway = recipes.gateway(
+                cluster,
+                images.gateway,
+                wanted[Door.QUERY],
+                wanted[Door.ADMIN],
+                header_timeout_s=qf_http_timeout_request,
+                body_timeout_s=qf_http_timeout_content,
             )
-            self._connect()
-            self._wait_until_serving()
+            started = [self._start(each) for each in (manager, frontend, gateway)]
+            self._ports = self._found.ports()
+            self._wait_until_serving(*started)
         except BaseException:  # also Ctrl-C: half a cluster is none
             self.stop_all(graceful=False)
             raise
@@ -217,21 +201,19 @@ class DockerContainerManager(ContainerManager):
             NotRunningException: there is none, or not all of it runs.
             ClipperException: logs are to be central, and the cluster's are not.
         """
-        self._connect()
-        has_central_logs = bool(self._engine.containers(*part_of(self.cluster_name, Part.LOGS)))
+        ports = self._found.ports()
+        has_central_logs = self._found.part(Part.LOGS) is not None
         if self._central_logs and not has_central_logs:
             raise ClipperException(
                 f"Cluster {self.cluster_name} was started without a central log, so it cannot have one now. "
                 "Connect with use_centralized_log=False."
             )
         self._central_logs = has_central_logs
+        self._ports = ports
 
     def stop_all(self, graceful: bool = True) -> None:
         """Stops and removes all containers of the cluster, its volume, and its network if nobody else is in it."""
-        groups: list[list[Container]] = [[] for _ in range(6)]
-        for each in self._all():
-            groups[_place_in_stop(each)].append(each)
-        for group in groups:  # against the way of a query: first what takes queries, last what keeps state
+        for group in self._found.in_order_of_stop():
             self._engine.stop(group, graceful=graceful)
         self._engine.remove_volumes(self.cluster_name)
         self._engine.release_network()
@@ -239,7 +221,7 @@ class DockerContainerManager(ContainerManager):
 
     def purge(self) -> None:
         """Deletes the images of models that were built for this cluster. It must not run."""
-        if self._all():
+        if self._found.all():
             raise AlreadyRunningException(f"Cluster {self.cluster_name} runs. Stop it first, with stop_all().")
         self._engine.remove_volumes(self.cluster_name)
         self._engine.remove_images(self.cluster_name)
@@ -284,7 +266,7 @@ class DockerContainerManager(ContainerManager):
 
     def get_num_replicas(self, name: str, version: str) -> int:
         """How many replicas of a version there are, those that come back from a crash included."""
-        return len(self._replicas(name, version))
+        return len(self._found.replicas_of(name, version))
 
     def set_num_replicas(self, name: str, version: str, input_type: str, image: str, num_replicas: int) -> None:
         """Starts or stops replicas; waits until new ones have registered. The youngest are stopped first.
@@ -295,7 +277,7 @@ class DockerContainerManager(ContainerManager):
         if num_replicas < 0:
             raise ClipperException(f"num_replicas is {num_replicas}; it cannot be negative.")
         self._require_frontend()
-        running = self._replicas(name, version)
+        running = self._found.replicas_of(name, version)
         missing = num_replicas - len(running)
         _log.info("Found %d replicas for %s:%s. %s", len(running), name, version, _told_change(missing))
         if missing <= 0:
@@ -307,7 +289,8 @@ class DockerContainerManager(ContainerManager):
             for _ in range(missing):
                 recipe = recipes.replica(self.cluster_name, name, version, input_type, image, is_ours=is_ours)
                 new.append(self._start(recipe))
-            self._wait_until_registered(name, version, new)
+            waiting.until_registered(self.get_manager_addr(), name, version, new)
+            keep_running(new)
         except BaseException:
             self._engine.remove(new)
             raise
@@ -315,11 +298,11 @@ class DockerContainerManager(ContainerManager):
     def stop_models(self, models: Mapping[str, Sequence[str]]) -> None:
         """Stops and removes all replicas of these versions of models. Their images stay."""
         values = {model_value(name, version) for name, versions in models.items() for version in versions}
-        self._engine.stop(each for each in self._all_replicas() if each.labels[MODEL] in values)
+        self._engine.stop(each for each in self._found.replicas() if each.labels[MODEL] in values)
 
     def stop_all_model_containers(self) -> None:
         """Stops and removes the replicas of all models."""
-        self._engine.stop(self._all_replicas())
+        self._engine.stop(self._found.replicas())
 
     # Looking in
 
@@ -332,9 +315,7 @@ class DockerContainerManager(ContainerManager):
         if self._central_logs:
             name = Part.LOGS.container(self.cluster_name)
             raise LogsAreCentral(f"The logs of this cluster are gathered in one container: docker logs {name}")
-        target = Path(logging_dir).expanduser().absolute()
-        target.mkdir(parents=True, exist_ok=True)
-        return [self._write_log(each, target) for each in self._all()]
+        return self._found.write_logs(Path(logging_dir).expanduser().absolute())
 
     def get_admin_addr(self) -> str:
         """Where REST administration is reached."""
@@ -356,13 +337,14 @@ class DockerContainerManager(ContainerManager):
         """Where gRPC predictions are reached."""
         return self._address(Door.FRONTEND)
 
-    # Parts of the above: starting
+    # Parts of the above
 
     def _start(self, recipe: Recipe) -> Container:
         if self._central_logs and Part.LOGS.label not in recipe.labels:
-            (fluentd,) = self._engine.containers(*part_of(self.cluster_name, Part.LOGS))
-            options = logging_driver.driver(int(fluentd.labels[Door.LOGS]))
-            recipe = recipes.with_options(recipe, options)
+            fluentd = self._found.part(Part.LOGS)
+            if fluentd is None:
+                raise NotRunningException(f"The Fluentd of cluster {self.cluster_name} is gone.")
+            recipe = recipes.with_options(recipe, logging_driver.driver(int(fluentd.labels[Door.LOGS])))
         return self._engine.start(recipe)
 
     def _start_redis(self, image: str) -> str:
@@ -373,102 +355,21 @@ class DockerContainerManager(ContainerManager):
         self._start(recipes.redis(self.cluster_name, image, volume))
         return f"redis://{Part.REDIS.container(self.cluster_name)}:6379/0"
 
-    def _start_fluentd(self) -> None:
-        _log.info("Starting Fluentd in Docker")
-        self._start(logging_driver.fluentd(self.cluster_name, self._fluentd_image, self._wanted[Door.LOGS]))
-
-    def _wait_until_serving(self) -> None:
-        """Waits until everything answers.
-
-        Raises:
-            ClipperException: a container crashes, or one does not answer in time; with its last words.
-        """
-        waiting: dict[Part, Callable[[], bool]] = {
-            Part.MANAGER: lambda: is_serving(self.get_manager_addr()),
-            Part.FRONTEND: lambda: is_serving(self.get_frontend_addr()),
-            Part.GATEWAY: lambda: _answers(self.get_query_addr()) and _answers(self.get_admin_addr()),
-        }
-        containers = {part: self._engine.containers(*part_of(self.cluster_name, part))[0] for part in waiting}
+    def _wait_until_serving(self, manager: Container, frontend: Container, gateway: Container) -> None:
         _log.info("Clipper still initializing.")
-        for patience in _patience(_START_WITHIN_S):
-            for part in [each for each in waiting if waiting[each]()]:
-                del waiting[part]
-            if not waiting:
-                return
-            for part in waiting:
-                found, crashes = state(containers[part])
-                if found in ("exited", "dead", "gone") or crashes >= _CRASHES_OF_A_START or not patience:
-                    raise ClipperException(
-                        f"The {part} of cluster {self.cluster_name} does not serve "
-                        f"({found}{f', crashed {crashes} times' if crashes else ''}). Its last words:\n"
-                        f"{last_lines(containers[part])}"
-                    )
-
-    def _wait_until_registered(self, name: str, version: str, new: Sequence[Container]) -> None:
-        """Waits until the manager knows all new replicas.
-
-        Raises:
-            ClipperException: one ends, or takes too long; with its last words.
-        """
-        waiting = list(new)
-        with Client(self.get_manager_addr()) as client:
-            for patience in _patience(_LOAD_WITHIN_S):
-                try:
-                    known = {each.address.rpartition(":")[0] for each in client.list_replicas(name, version)}
-                except ClipperError as error:
-                    _log.debug("The manager does not answer: %s", error)
-                    known = set()
-                for each in list(waiting):
-                    found, crashes = state(each)
-                    if crashes or found not in ("created", "running") or not patience:
-                        raise ClipperException(
-                            f"A replica of {name}:{version} did not come up: {_told_end(each, found, patience)}. "
-                            f"Its last words:\n{last_lines(each)}"
-                        )
-                    if known & _hosts(each):
-                        waiting.remove(each)
-                if not waiting:
-                    return
-
-    # Parts of the above: finding
-
-    def _connect(self) -> None:
-        ports: dict[Door, int] = {}
-        stopped = []
-        for part in (Part.MANAGER, Part.FRONTEND, Part.GATEWAY):
-            found = self._engine.containers(*part_of(self.cluster_name, part))
-            if not found:
-                raise NotRunningException(self._told_missing(part))
-            if found[0].status not in ("running", "restarting", "created"):
-                stopped.append(f"{found[0].name} is {found[0].status}")
-            ports.update({door: int(found[0].labels[door]) for door in Door if door in found[0].labels})
-        if stopped:
-            raise NotRunningException(
-                f"Cluster {self.cluster_name} does not run: {'; '.join(stopped)}. Start its containers with `docker "
-                "start`, or remove it with stop_all() and start it anew."
-            )
-        self._ports = ports
-
-    def _told_missing(self, part: Part) -> str:
-        others = self._engine.clusters()
-        if self.cluster_name in others:
-            return f"Cluster {self.cluster_name} has no {part}. Remove what is left with stop_all() and start it anew."
-        there_are = f"There are: {', '.join(others)}." if others else "Docker runs no cluster."
-        return f"Docker runs no cluster {self.cluster_name}. {there_are} Start it with start_clipper()."
-
-    def _all(self) -> list[Container]:
-        return self._engine.containers(f"{CLUSTER}={self.cluster_name}")
-
-    def _all_replicas(self) -> list[Container]:
-        return self._engine.containers(f"{CLUSTER}={self.cluster_name}", MODEL)
-
-    def _replicas(self, name: str, version: str) -> list[Container]:
-        return self._engine.containers(f"{CLUSTER}={self.cluster_name}", f"{MODEL}={model_value(name, version)}")
+        rest = (self.get_query_addr(), self.get_admin_addr())
+        waiting.until_serving(
+            {
+                "The manager": (manager, lambda: is_serving(self.get_manager_addr())),
+                "The frontend": (frontend, lambda: is_serving(self.get_frontend_addr())),
+                "The gateway": (gateway, lambda: all(_answers(each) for each in rest)),
+            }
+        )
 
     def _require_frontend(self) -> None:
         if self._ports is None:
             raise UnconnectedException
-        if not self._engine.containers(*part_of(self.cluster_name, Part.FRONTEND)):
+        if self._found.part(Part.FRONTEND) is None:
             raise NotRunningException(
                 f"No frontend of cluster {self.cluster_name} runs, so a replica would serve nobody. "
                 "Start the cluster with start_clipper()."
@@ -479,23 +380,16 @@ class DockerContainerManager(ContainerManager):
             raise UnconnectedException
         return f"{self._ip}:{self._ports[door]}"
 
-    def _write_log(self, container: Container, target: Path) -> str:
-        path = target / f"image_{_short(container.attrs['Image'])}:container_{_short(container.id)}.log"
-        with translated(f"read the logs of {container.name}"), path.open("wb") as file:
-            for part in container.logs(stream=True, follow=False):
-                file.write(part)
-        return str(path)
-
     def _tell_exchanged_ports(self) -> None:
         for door, what in (
-            (Door.QUERY, "REST predictions"),
-            (Door.ADMIN, "REST administration"),
-            (Door.FRONTEND, "gRPC predictions"),
-            (Door.MANAGER, "gRPC administration"),
+            (Door.QUERY, "REST predictions are"),
+            (Door.ADMIN, "REST administration is"),
+            (Door.FRONTEND, "gRPC predictions are"),
+            (Door.MANAGER, "gRPC administration is"),
         ):
             wanted, address = self._wanted[door], self._address(door)
             if wanted and not address.endswith(f":{wanted}"):
-                _log.warning("Port %d is taken: %s are at %s", wanted, what, address)
+                _log.warning("Port %d is taken: %s at %s", wanted, what, address)
 
 
 def image(part: str) -> str:
@@ -503,18 +397,6 @@ def image(part: str) -> str:
     registry = os.environ.get("CLIPPER_REGISTRY") or "clipper"
     version = os.environ.get("CLIPPER_VERSION") or importlib.metadata.version("clipper-serve")
     return f"{registry.rstrip('/')}/{part}:{version}"
-
-
-def _patience(within_s: float) -> Iterator[bool]:
-    """Yields True at once and then again and again, with growing pauses; False for the last time when time is up."""
-    until = time.monotonic() + within_s
-    pause_s = _FIRST_PAUSE_S
-    yield True
-    while time.monotonic() < until:
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-        yield True
-    yield False
 
 
 def _answers(address: str) -> bool:
@@ -526,34 +408,10 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _hosts(container: Container) -> set[str]:
-    """By what a replica may have registered: an address of its container, or a name of it."""
-    networks = container.attrs["NetworkSettings"]["Networks"].values()
-    return {container.name, container.id[:12], *(str(each["IPAddress"]) for each in networks)} - {""}
-
-
-def _place_in_stop(container: Container) -> int:
-    order = (Part.GATEWAY, Part.FRONTEND, None, Part.MANAGER, Part.REDIS, Part.LOGS)
-    part = next((each for each in Part if each.label in container.labels), None)
-    return order.index(part)
-
-
 def _told_change(missing: int) -> str:
     if missing == 0:
         return "Nothing to do"
     return f"Adding {missing}" if missing > 0 else f"Removing {-missing}"
-
-
-def _told_end(container: Container, found: str, patience: bool) -> str:
-    if not patience:
-        return f"it is {found} but has not registered within {_LOAD_WITHIN_S:.0f} s"
-    code = container.attrs["State"].get("ExitCode")
-    killed = ", out of memory" if container.attrs["State"].get("OOMKilled") else ""
-    return f"it ended with exit code {code}{killed}"
-
-
-def _short(identifier: str) -> str:
-    return identifier.removeprefix("sha256:")[:12]
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,8 @@ In reading order:
 labels         how containers are found again: Clipper's label keys, and names
 recipes        what each container of a cluster is
 engine         the Docker engine: containers started, found, stopped; its errors in our words
+found          what there is of a cluster
+waiting        until what was started is up
 model_images   images of models: built with progress, pushed where a registry is named
 logging_driver logs of all containers gathered in one (Fluentd)
 """

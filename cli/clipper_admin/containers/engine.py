@@ -19,7 +19,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from clipper_admin.containers.labels import CLUSTER, NETWORK, Part
+from clipper_admin.containers.labels import CLUSTER, NETWORK
 from clipper_admin.containers.recipes import Recipe
 from clipper_admin.exceptions import ClipperException
 
@@ -33,6 +33,7 @@ _RANDOM_PORTS = range(10000, 32000)
 _TRIES = 20
 _STOP_WITHIN_S = 20
 _CALL_WITHIN_S = 120
+_COMES_BACK = {"Name": "unless-stopped"}
 _OURS = frozenset(("name", "image", "command", "ports", "network", "network_mode", "detach", "restart_policy"))
 """What `extra` options cannot change: without these a cluster is not found or does not work."""
 
@@ -101,7 +102,7 @@ class Engine:
                 if not taken:
                     raise
             for door in taken:
-                _log.info("Port %d is taken; another one is used", wanted[door])
+                _log.debug("Port %d is taken; another one is used", wanted[door])
                 wanted[door] = random.choice(_RANDOM_PORTS)
         raise ClipperException(f"No free port was found for {recipe.name} in {_TRIES} tries.")
 
@@ -131,7 +132,7 @@ class Engine:
             **self._extra,
             "name": recipe.name,
             "network": self._network,
-            "restart_policy": {"Name": "unless-stopped"},
+            "restart_policy": {"Name": "no"} if recipe.is_on_trial else _COMES_BACK,
             "ports": {f"{recipe.doors[door][0]}/tcp": (self._host_ip, port) for door, port in ports.items()},
         }
         if recipe.command:
@@ -220,9 +221,11 @@ class Engine:
                     self.sdk.images.remove(each.id, force=True)
 
 
-def part_of(cluster: str, part: Part) -> tuple[str, str]:
-    """The labels by which a part of a cluster is found."""
-    return f"{CLUSTER}={cluster}", part.label
+def keep_running(containers: Iterable[Container]) -> None:
+    """Lets containers come back from now on, whenever they crash or the engine is started again."""
+    for each in containers:
+        with translated(f"set the restart policy of {each.name}"):
+            each.update(restart_policy=_COMES_BACK)
 
 
 def state(container: Container) -> tuple[str, int]:

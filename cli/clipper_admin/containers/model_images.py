@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import tarfile
 import tempfile
 from collections import deque
@@ -29,6 +30,8 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 """Known to every Dockerfile, and not kept in the image's history."""
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 _TOLD_LINES = 20
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = (" --->", "Removing intermediate container")
 
 
 def saved_as(model_dir: Path, name: str, version: str) -> Manifest:
@@ -151,10 +154,11 @@ def _follow(steps: Iterable[Mapping[str, Any]], failed: str) -> None:
     said: deque[str] = deque(maxlen=_TOLD_LINES)
     told = None
     for step in steps:
-        for line in str(step.get("stream", "")).splitlines():
-            if line.strip():
-                said.append(line.rstrip())
-                _log.log(logging.DEBUG if line.startswith((" --->", "Removing")) else logging.INFO, "%s", line.rstrip())
+        for line in _COLOURS.sub("", str(step.get("stream", ""))).splitlines():
+            if line.startswith(_NOISE) or not line.strip():
+                continue
+            said.append(line.rstrip())
+            _log.info("%s", line.rstrip())
         status = step.get("status")
         if status and "progressDetail" not in step and status != told:
             told = status

@@ -35,6 +35,8 @@ class Recipe:
     """Published ports: the one of the container, and the one of the host that is wanted (0: any that is free)."""
     options: Mapping[str, object] = field(default_factory=dict)
     """More arguments of the Docker SDK's containers.create."""
+    is_on_trial: bool = False
+    """Whether it stays down when it ends, until `engine.keep_running`."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Texts that are put into the container before it starts, by their path."""
 
@@ -47,6 +49,7 @@ class Images:
     manager: str
     frontend: str
     gateway: str
+    fluentd: str
 
 
 def redis(cluster: str, image: str, volume: str) -> Recipe:
@@ -126,7 +129,10 @@ def gateway(
 
 
 def replica(cluster: str, name: str, version: str, input_type: str, image: str, *, is_ours: bool) -> Recipe:
-    """One replica of a model version. Images of other origin are not held to writing nowhere."""
+    """One replica of a model version. It must come up once before it is started again whenever it ends.
+
+    Images of other origin are not held to writing nowhere.
+    """
     return Recipe(
         name=replica_name(name, version),
         image=image,
@@ -139,6 +145,7 @@ def replica(cluster: str, name: str, version: str, input_type: str, image: str, 
             "CLIPPER_PORT": str(MANAGER_PORT),
         },
         options=_HARDENED if is_ours else {},
+        is_on_trial=True,
     )
 
 
