@@ -6,6 +6,7 @@ Each test is one promise of `clipper_rpc.transport`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -28,6 +29,7 @@ from clipper_rpc.reflection import reflection_methods
 from clipper_rpc.services import TypedClient
 from clipper_rpc.status import RemoteError, from_status
 from clipper_rpc.transport import (
+    AnsweredWithMetadata,
     Metadata,
     Methods,
     Reply,
@@ -800,3 +802,72 @@ async def test_health_and_reflection_answer_on_the_same_port(wire: Wire) -> None
         assert await rpc.read() is grpc.aio.EOF
         await foreign.close()
     await caller.close()
+
+
+# ---------------------------------------------------------------- metadata and connections, as few need them
+
+
+async def test_initial_and_trailing_metadata_reach_grpcios_client(served: Wire) -> None:
+    initial: Metadata = (("where", "here"), ("raw-bin", b"\x00\xff"))
+    trailing: Metadata = (("cost", "3"), ("raw-bin", b"\x01"))
+
+    def set_both(call: object) -> None:
+        answered = cast(AnsweredWithMetadata, call)
+        answered.set_initial_metadata(initial)
+        answered.set_trailing_metadata(trailing)
+
+    def unary(call: UnaryCall) -> None:
+        set_both(call)
+        if call.payload:
+            call.fail(NoReplica(model="m", version="1"))
+        else:
+            call.reply(b"")
+
+    async def stream(call: StreamCall) -> None:
+        set_both(call)
+        async for payload in call.requests():
+            if payload:
+                raise NoReplica(model="m", version="1")
+            await call.send(b"")
+
+    caller = await served.both({ECHO: Unary(unary), STREAM: Streaming(stream)})
+    assert isinstance(caller, ForeignClient)
+    for payload, code in ((b"", grpc.StatusCode.OK), (b"x", grpc.StatusCode.UNAVAILABLE)):
+        for method in (ECHO, STREAM):
+            rpc = caller.channel.unary_stream(method)(payload)
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                assert [each async for each in rpc] == [b""]
+            assert await rpc.code() == code
+            assert set(trailing) <= set(await rpc.trailing_metadata())
+            if code == grpc.StatusCode.OK:
+                assert set(initial) <= set(await rpc.initial_metadata())
+
+
+async def test_calls_above_the_concurrent_limit_wait_for_their_turn(wire: Wire) -> None:
+    if wire.server == "grpcio":
+        pytest.skip("grpcio counts a call until its task has gone, and refuses what the client sends meanwhile")
+    calls = Calls()
+    caller = await wire.both({HOLD: Unary(calls.handle), ECHO: Unary(echo)}, max_concurrent_streams=2)
+    assert (await ask(caller, ECHO)).status.is_ok  # the limit is known from here on
+    asked = [asyncio.create_task(ask(caller, HOLD, b"%d" % number)) for number in range(5)]
+    for number in range(5):
+        held = await calls.next()
+        if number == 0:
+            await asyncio.sleep(0.1)
+            assert calls.seen.qsize() == 1, "no more than two run at once"
+        held.reply(held.payload)
+    assert [(await each).payload for each in asked] == [b"%d" % number for number in range(5)]
+
+
+async def test_an_old_connection_ends_without_an_error_for_anyone(wire: Wire) -> None:
+    calls = Calls()
+    methods = {HOLD: Unary(calls.handle), ECHO: Unary(echo)}
+    caller = await wire.both(methods, max_connection_age_s=0.2)
+    asked = asyncio.create_task(ask(caller, HOLD))
+    held = await calls.next()
+    until_ns = now_ns() + 1_000_000_000
+    while now_ns() < until_ns:
+        assert (await ask(caller, ECHO, b"x")).status.message == ""
+        await asyncio.sleep(0.01)
+    held.reply(b"still")
+    assert (await asked).payload == b"still"

@@ -46,10 +46,10 @@ class GrpcioTransport:
 
     async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> GrpcioServer:
         """See Transport.serve."""
-        age_s = options.max_connection_age_s
+        age_s, streams = options.max_connection_age_s, options.max_concurrent_streams
         server = grpc.aio.server(
             options=[
-                ("grpc.max_concurrent_streams", options.max_concurrent_streams),
+                *([("grpc.max_concurrent_streams", streams)] if streams is not None else []),
                 *([("grpc.max_connection_age_ms", round(age_s * 1000))] if age_s is not None else []),
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
@@ -110,7 +110,9 @@ def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[
             raise
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
             status, reply, trailing = to_status(for_caller(error, process="server")), b"", ()
-        _finish(context, status, trailing)
+        if call.initial:
+            await context.send_initial_metadata(call.initial)
+        _finish(context, status, (*trailing, *call.trailing))
         return reply
 
     return unary
@@ -118,10 +120,13 @@ def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[
 
 def _stream(name: str, handle: StreamHandler) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
     async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
+        call = _StreamCall(name, requests, context)
         try:
-            await handle(_StreamCall(name, requests, context))
+            await handle(call)
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
-            _finish(context, to_status(for_caller(error, process="server")), ())
+            _finish(context, to_status(for_caller(error, process="server")), call.trailing)
+        else:
+            _finish(context, OK, call.trailing)
 
     return stream
 
@@ -144,12 +149,29 @@ def _deadline_ns(context: Any) -> int | None:
     return time.monotonic_ns() + int(remaining_s * 1e9)
 
 
-class _UnaryCall:
+class _Metadata:
+    """What goes out with an answer."""
+
+    __slots__ = ("initial", "trailing")
+
+    def __init__(self) -> None:
+        self.initial: Metadata = ()
+        self.trailing: Metadata = ()
+
+    def set_initial_metadata(self, metadata: Metadata) -> None:
+        self.initial = metadata
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        self.trailing = metadata
+
+
+class _UnaryCall(_Metadata):
     """A UnaryCall. Metadata and deadline are fetched only when asked for: each costs microseconds."""
 
     __slots__ = ("_context", "_waiter", "answer", "method", "on_leave", "payload")
 
     def __init__(self, method: str, payload: bytes, context: Any) -> None:
+        super().__init__()
         self.method = method
         self.payload = payload
         self.on_leave: Callable[[], object] | None = None
@@ -192,10 +214,11 @@ class _UnaryCall:
                 self.on_leave()
 
 
-class _StreamCall:
+class _StreamCall(_Metadata):
     __slots__ = ("_context", "_requests", "method")
 
     def __init__(self, method: str, requests: AsyncIterator[bytes], context: Any) -> None:
+        super().__init__()
         self.method = method
         self._requests = requests
         self._context = context
@@ -211,9 +234,11 @@ class _StreamCall:
     def requests(self) -> AsyncIterator[bytes]:
         return self._requests
 
-    def send(self, payload: bytes) -> Awaitable[None]:
-        sent: Awaitable[None] = self._context.write(payload)
-        return sent
+    async def send(self, payload: bytes) -> None:
+        if self.initial:
+            await self._context.send_initial_metadata(self.initial)
+            self.initial = ()
+        await self._context.write(payload)
 
 
 class GrpcioChannel:

@@ -29,6 +29,10 @@ from clipper_rpc.transport import (
 )
 
 
+_MAX_STREAMS = 1024
+"""Calls of one connection that run at a time: it also bounds the memory that a connection can take."""
+
+
 class NativeTransport:
     """Carries calls with the native extension."""
 
@@ -57,7 +61,7 @@ class NativeServer:
             (_fail, self._open, _describe),
             limit=options.max_message_bytes,
             reuse_port=options.reuse_port,
-            max_streams=options.max_concurrent_streams,
+            max_streams=options.max_concurrent_streams or _MAX_STREAMS,
             max_age_s=options.max_connection_age_s,
         )
         self.port = self._core.port
@@ -141,6 +145,7 @@ class _StreamCall(_Inbox):
         super().__init__()
         self._stream = stream
         self._room: asyncio.Future[None] | None = None
+        self._trailing: Metadata = ()
         self.taken = stream.taken
         self.leave: Callable[[], object] = lambda: None
 
@@ -164,6 +169,12 @@ class _StreamCall(_Inbox):
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
+    def set_initial_metadata(self, metadata: Metadata) -> None:
+        self._stream.set_initial_metadata(metadata)
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        self._trailing = metadata
+
     def writable(self) -> None:
         """Called by the extension: there is room for more."""
         if self._room is not None and not self._room.done():
@@ -174,9 +185,9 @@ class _StreamCall(_Inbox):
         try:
             await handle(self)
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
-            self._stream.finish(for_caller(error, process="server"))
+            self._stream.finish(for_caller(error, process="server"), self._trailing)
         else:
-            self._stream.finish(None)
+            self._stream.finish(None, self._trailing)
 
 
 class NativeChannel:

@@ -99,6 +99,16 @@ class StreamCall(Protocol):
         """Sends one serialized response; waits while the caller does not take what was sent before (flow control)."""
 
 
+class AnsweredWithMetadata(Protocol):
+    """What every transport's calls, unary and streaming, can do besides. Apart from them since few handlers need it."""
+
+    def set_initial_metadata(self, metadata: Metadata) -> None:
+        """Sets what goes out ahead of the first response."""
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Sets what goes out with the status, be it good or bad."""
+
+
 UnaryHandler = Callable[[UnaryCall], None]
 StreamHandler = Callable[[StreamCall], Awaitable[None]]
 
@@ -128,8 +138,9 @@ class ServerOptions:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     reuse_port: bool = False
     """Whether several processes may listen on the same port; the kernel spreads connections among them."""
-    max_concurrent_streams: int = 1024
-    """How many calls of one connection run at a time; a client holds further ones back."""
+    max_concurrent_streams: int | None = None
+    """How many calls of one connection run at a time; a client holds further ones back. None is the transport's own
+    default: 1024 for native, no limit for grpcio (whose limit refuses calls now and then instead)."""
     max_connection_age_s: float | None = None
     """When a connection is asked to end (its running calls may), so that clients spread anew; None for never."""
 

@@ -22,6 +22,7 @@ pub struct Answer {
     pub status: Status,
     /// The framed response; empty unless the status is OK.
     pub body: Bytes,
+    pub initial: HeaderMap,
     pub trailing: HeaderMap,
 }
 
@@ -30,6 +31,7 @@ impl Answer {
         Answer {
             status,
             body: Bytes::new(),
+            initial: HeaderMap::new(),
             trailing: HeaderMap::new(),
         }
     }
@@ -99,6 +101,7 @@ impl Arrived {
             headers: self.headers,
             deadline: self.deadline,
             answer: Mutex::new(Some(self.answer)),
+            extra: Mutex::default(),
             leave: self.leave,
         };
         let call = Bound::new(py, call)?;
@@ -132,6 +135,8 @@ pub struct UnaryCall {
     headers: HeaderMap,
     deadline: Option<Instant>,
     answer: Mutex<Option<oneshot::Sender<Answer>>>,
+    /// Initial and trailing metadata.
+    extra: Mutex<(HeaderMap, HeaderMap)>,
     leave: Arc<Leave>,
 }
 
@@ -181,11 +186,22 @@ impl UnaryCall {
             Ok(body) => Answer {
                 status: Status::ok(),
                 body,
+                initial: HeaderMap::new(),
                 trailing,
             },
             Err(status) => Answer::failure(status),
         };
         self.answer(py, answer)
+    }
+
+    fn set_initial_metadata(&self, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
+        lock(&self.extra).0 = headers_of(Some(metadata))?;
+        Ok(())
+    }
+
+    fn set_trailing_metadata(&self, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
+        lock(&self.extra).1 = headers_of(Some(metadata))?;
+        Ok(())
     }
 
     fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -195,12 +211,15 @@ impl UnaryCall {
 }
 
 impl UnaryCall {
-    fn answer(&self, py: Python<'_>, answer: Answer) -> PyResult<()> {
+    fn answer(&self, py: Python<'_>, mut answer: Answer) -> PyResult<()> {
         let (is_first, on_leave) = self.leave.end();
         drop(on_leave);
         let Some(sender) = lock(&self.answer).take().filter(|_| is_first) else {
             return Ok(());
         };
+        let (initial, trailing) = std::mem::take(&mut *lock(&self.extra));
+        answer.initial = initial;
+        answer.trailing.extend(trailing);
         let send: Command = Box::new(move || drop(sender.send(answer))); // the call may be gone meanwhile
         self.bridge.command(py, send)
     }

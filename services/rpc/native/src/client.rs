@@ -42,7 +42,7 @@ pub struct Call {
     pub body: Bytes,
     pub metadata: HeaderMap,
     pub deadline: Option<Instant>,
-    pub cancel: oneshot::Receiver<()>,
+    pub cancel: Option<oneshot::Receiver<()>>,
     pub teller: Teller,
     /// Whether it was sent once already, to a peer that did not look at it.
     pub is_second_try: bool,
@@ -258,9 +258,13 @@ async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit:
         ..
     } = &mut *call;
     let cancelled = async {
-        if cancel.await.is_err() {
-            pending::<()>().await; // Python has let go of the call, but waits for its outcome
+        if let Some(asked) = cancel {
+            if asked.await.is_ok() {
+                return;
+            }
+            *cancel = None; // Python has let go of the call, but waits for its outcome
         }
+        pending().await
     };
     let request = request(uri, metadata, deadline);
     let talked = tokio::select! {
@@ -290,10 +294,12 @@ struct Break {
     is_sent: bool,
 }
 
+/// Whether the peer cannot have looked at the request: it refused it, or said goodbye without counting it in, or the
+/// connection was gone before it was sent.
 fn is_untouched(broken: &Break) -> bool {
     let is_refused = broken.error.reason() == Some(Reason::REFUSED_STREAM);
-    let is_leaving = broken.error.is_go_away() && broken.error.is_remote();
-    is_refused || !broken.is_sent && (is_leaving || broken.error.is_io())
+    let is_uncounted = broken.error.is_go_away() && broken.error.is_remote();
+    is_refused || is_uncounted || !broken.is_sent && broken.error.is_io()
 }
 
 fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Request<()> {

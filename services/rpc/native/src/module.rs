@@ -313,7 +313,7 @@ impl Channel {
                     body,
                     metadata,
                     deadline,
-                    cancel: cancelled,
+                    cancel: Some(cancelled),
                     teller,
                     is_second_try: false,
                 };

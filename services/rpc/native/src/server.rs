@@ -280,8 +280,9 @@ impl Drop for LeftUnlessAnswered<'_> {
     }
 }
 
-fn response_head() -> Response<()> {
+fn response_head(metadata: HeaderMap) -> Response<()> {
     let mut response = Response::new(());
+    *response.headers_mut() = metadata;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, grpc::CONTENT_TYPE);
     headers.insert(grpc::GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
@@ -290,10 +291,9 @@ fn response_head() -> Response<()> {
 
 fn send_answer(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
     if answer.status.code != grpc::OK {
-        refuse(respond, &answer.status);
-        return Ok(());
+        return send_status_alone(respond, answer);
     }
-    let mut body = respond.send_response(response_head(), false)?;
+    let mut body = respond.send_response(response_head(answer.initial), false)?;
     body.send_data(answer.body, false)?;
     send_status(&mut body, &answer.status, answer.trailing)
 }
@@ -303,11 +303,16 @@ fn send_status(body: &mut SendStream<Bytes>, status: &Status, mut trailers: Head
     body.send_trailers(trailers)
 }
 
+fn send_status_alone(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
+    let mut response = response_head(answer.initial);
+    response.headers_mut().extend(answer.trailing);
+    answer.status.write_to(response.headers_mut());
+    respond.send_response(response, true).map(drop)
+}
+
 /// Answers with a status alone.
 fn refuse(respond: &mut SendResponse<Bytes>, status: &Status) {
-    let mut response = response_head();
-    status.write_to(response.headers_mut());
-    let _ = respond.send_response(response, true); // fails only if the caller is gone
+    let _ = send_status_alone(respond, Answer::failure(status.clone())); // fails only if the caller is gone
 }
 
 async fn streaming(
@@ -339,7 +344,11 @@ async fn streaming(
         shared: shared.clone(),
         outgoing,
     }));
-    let mut sender = Sender { respond, body: None };
+    let mut sender = Sender {
+        respond,
+        initial: HeaderMap::new(),
+        body: None,
+    };
     let ended = tokio::select! {
         biased;
         ended = send_all(&mut sender, to_send, &service.bridge, &shared) => ended,
@@ -347,7 +356,7 @@ async fn streaming(
         () = &mut expiry => Some(late()),
     };
     if let Some(status) = ended {
-        sender.finish(&Answer::failure(status));
+        sender.finish(Answer::failure(status));
     }
 }
 
@@ -384,6 +393,7 @@ async fn send_all(
             _ = poll_fn(|context| sender.poll_reset(context)) => return None,
         };
         match next {
+            Some(Outgoing::Initial(metadata)) => sender.initial = metadata,
             Some(Outgoing::Message(frame)) => {
                 let size = frame.len();
                 if sender.send(frame).await.is_err() {
@@ -394,7 +404,7 @@ async fn send_all(
                 }
             }
             Some(Outgoing::Finish(answer)) => {
-                sender.finish(&answer);
+                sender.finish(answer);
                 return None;
             }
             None => return Some(Status::new(grpc::INTERNAL, "the handler has forgotten the call")),
@@ -405,6 +415,7 @@ async fn send_all(
 /// The sending half of a stream; its head goes out with the first message.
 struct Sender {
     respond: SendResponse<Bytes>,
+    initial: HeaderMap,
     body: Option<SendStream<Bytes>>,
 }
 
@@ -412,17 +423,20 @@ impl Sender {
     async fn send(&mut self, frame: Bytes) -> Result<(), h2::Error> {
         let body = match &mut self.body {
             Some(body) => body,
-            None => self.body.insert(self.respond.send_response(response_head(), false)?),
+            None => {
+                let head = response_head(std::mem::take(&mut self.initial));
+                self.body.insert(self.respond.send_response(head, false)?)
+            }
         };
         message::send(body, frame).await
     }
 
-    fn finish(&mut self, answer: &Answer) {
+    fn finish(&mut self, mut answer: Answer) {
         let _ = match &mut self.body {
-            Some(body) => send_status(body, &answer.status, answer.trailing.clone()),
+            Some(body) => send_status(body, &answer.status, answer.trailing),
             None => {
-                refuse(&mut self.respond, &answer.status); // also a success may have no message
-                Ok(())
+                answer.initial = std::mem::take(&mut self.initial);
+                send_status_alone(&mut self.respond, answer) // also a success may have no message
             }
         }; // fails only if the caller is gone
     }

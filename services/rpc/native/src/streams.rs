@@ -57,6 +57,7 @@ impl Shared {
 
 /// What Python wants sent on a stream that it serves.
 pub enum Outgoing {
+    Initial(HeaderMap),
     Message(Bytes),
     Finish(Answer),
 }
@@ -179,19 +180,21 @@ impl ServedStream {
         Ok(queued > SEND_AHEAD)
     }
 
+    /// What goes out before the first message.
+    fn set_initial_metadata(&self, py: Python<'_>, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.enqueue(py, Outgoing::Initial(headers_of(Some(metadata))?))
+    }
+
     /// Ends the stream: well if `error` is None.
-    fn finish(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let status = error.map_or_else(|| Ok(Status::ok()), |error| described(&self.0.methods.describe, error))?;
+    fn finish(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, trailing: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut answer = Answer::failure(Status::ok());
+        if let Some(error) = error {
+            answer.status = described(&self.0.methods.describe, error)?;
+        }
+        answer.trailing = headers_of(Some(trailing))?;
         let listener = lock(&self.0.shared.listener).take();
         drop(listener); // after the lock: it may run Python
-        self.enqueue(
-            py,
-            Outgoing::Finish(Answer {
-                status,
-                body: Bytes::new(),
-                trailing: headers_of(None)?,
-            }),
-        )
+        self.enqueue(py, Outgoing::Finish(answer))
     }
 }
 
