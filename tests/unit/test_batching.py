@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -130,6 +131,18 @@ def test_thousands_that_leave_are_not_held() -> None:
         queue.discard(item)
     assert queue.waiting_rows == 1
     assert queue.next_batch(20, 10) == ([stays], None)
+
+
+def test_thousands_that_went_in_full_batches_are_not_held() -> None:
+    queue = queue_of(Item("s", 1_000_000_000), max_waiting_rows=10, linger_ns=5)
+    gone = []
+    for at in range(1000):
+        item = Item("x", at + 10, arrived_ns=at)
+        gone.append(weakref.ref(item))
+        assert queue.add(item, at)
+        assert queue.next_batch(at, 1) == ([item], None)
+    del item
+    assert sum(each() is not None for each in gone) < 200
 
 
 def test_without_linger_a_lone_item_goes_at_once() -> None:

@@ -206,6 +206,28 @@ def test_a_full_batch_ends_the_linger() -> None:
     assert replica.sizes == [4]
 
 
+def test_a_batch_that_did_not_linger_does_not_say_so() -> None:
+    engine, [replica] = engine_with(copy(), linger_ns=5 * MS)
+    engine.submit(b"a")
+    engine.clock.advance(5 * MS)
+    replica.open[0].answer()
+    engine.clock.advance(20 * MS)
+    [query, *_] = engine.ask(b"bcde")
+    replica.open[0].answer()
+    assert query.batch is not None
+    assert query.batch.lingered_from_ns == query.batch.sent_ns
+
+
+def test_an_urgent_query_cuts_the_linger_of_the_others_short() -> None:
+    engine, [replica] = engine_with(copy(), linger_ns=40 * MS)
+    engine.ask(b"a")
+    engine.ask(b"b", in_ms=20)
+    engine.clock.advance(9 * MS)
+    assert not replica.batches
+    engine.clock.advance(MS)
+    assert replica.inputs == [b"b", b"a"]
+
+
 # Deadlines, and callers that leave
 
 
@@ -352,6 +374,19 @@ def test_the_queries_of_a_lost_replica_go_to_another_one() -> None:
     assert outcomes(queries) == [b"a", b"b"]
 
 
+def test_a_caller_that_has_left_is_not_passed_on_when_the_replica_is_lost() -> None:
+    engine, [first, second] = engine_with(copy(0), copy(1))
+    gone, stays = engine.ask(b"ab")
+    gone.leave()
+    lost, other = (first, second) if first.open else (second, first)
+    lost.open[0].lose()
+    engine.clock.settle()
+    assert other.inputs == [b"b"]
+    other.open[0].answer()
+    assert outcomes([stays]) == [b"b"]
+    assert engine.dispatcher.waiting_rows == 0
+
+
 def test_a_replica_whose_connection_broke_is_asked_again_when_it_answers_its_check() -> None:
     engine, [replica] = engine_with(copy())
     [query] = engine.ask(b"a")
@@ -360,6 +395,31 @@ def test_a_replica_whose_connection_broke_is_asked_again_when_it_answers_its_che
     assert replica.checks == 2
     replica.open[0].answer()
     assert outcomes([query]) == [b"a"]
+
+
+def test_a_replica_that_passes_its_checks_but_loses_its_batches_is_left_alone_for_a_while() -> None:
+    engine, [replica] = engine_with(copy())
+    [query] = engine.ask(b"a", in_ms=10_000)
+    replica.open[0].lose()
+    engine.clock.settle()
+    assert replica.checks == 2
+    replica.open[0].lose()
+    engine.clock.advance(99 * MS)
+    assert query.reason is Reason.REPLICA_LOST
+    assert replica.checks == 2
+    engine.clock.advance(MS)
+    assert replica.checks == 3
+
+
+def test_a_replica_that_has_answered_since_is_checked_at_once_when_it_is_lost_again() -> None:
+    engine, [replica] = engine_with(copy())
+    for checks in (2, 3, 4):
+        engine.ask(b"a")
+        replica.open[0].lose()
+        engine.clock.settle()
+        assert replica.checks == checks
+        replica.open[0].answer()
+        engine.clock.settle()
 
 
 def test_when_the_only_replica_is_gone_its_queries_and_those_that_wait_are_told_at_once() -> None:
@@ -526,6 +586,19 @@ def test_the_queries_of_a_removed_replica_that_is_lost_go_to_another_one() -> No
     stays.open[0].answer()
     assert outcomes([query]) == [b"a"]
     assert removed.is_closed
+
+
+def test_a_removed_replica_that_is_lost_gives_nobody_hope() -> None:
+    engine, [replica] = engine_with(copy())
+    [query] = engine.ask(b"a")
+    engine.apply(version())
+    replica.open[0].lose()
+    engine.clock.settle()
+    assert query.reason is Reason.REPLICA_LOST
+    assert replica.checks == 1
+    assert replica.is_closed
+    [later] = engine.ask(b"b")
+    assert later.reason is Reason.NO_REPLICA
 
 
 def test_a_replica_that_came_back_under_another_number_is_another_one() -> None:
