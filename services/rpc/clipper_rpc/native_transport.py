@@ -28,7 +28,6 @@ from clipper_rpc.transport import (
     UnaryCall,
 )
 
-
 _MAX_STREAMS = 1024
 """Calls of one connection that run at a time: it also bounds the memory that a connection can take."""
 
