@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
-from clipper_frontend.pool import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_frontend.routes import Replica, Version
+from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.transport import Metadata, Status
 
@@ -119,7 +119,7 @@ class SentBatch:
 
 
 class FakeReplica:
-    """A pool.Runtime: keeps what it is sent until the test answers; checks are answered as `is_up` says."""
+    """A runtime.Runtime: keeps what it is sent until the test answers; checks are answered as `is_up` says."""
 
     def __init__(self, clock: FakeClock, *, is_up: bool = True) -> None:
         self.is_up = is_up

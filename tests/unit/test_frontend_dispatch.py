@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper_frontend.dispatch import Dispatcher
-from clipper_frontend.pool import Failure as ModelFailure
-from clipper_frontend.pool import Limits, Lost, Predictions
+from clipper_frontend.pool import Limits
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
+from clipper_frontend.runtime import Failure as ModelFailure
+from clipper_frontend.runtime import Lost, Predictions
 
 LIMITS = Limits(max_batch_rows=4, max_queue_rows=8, max_batches_in_flight=1, max_attempts=3, max_batch_bytes=1_000_000)
 

@@ -9,9 +9,9 @@ import pytest
 
 from clipper.model.v1 import model_service_pb2 as pb
 from clipper.v1 import values_pb2
-from clipper_frontend.pool import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_frontend.replica import ReplicaClient, ReplicaConnections
 from clipper_frontend.routes import Replica, Version
+from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_rpc.errors import Code, InvalidField, ModelNotReady, Stopping
 from clipper_rpc.status import to_status
 from clipper_rpc.transport import DEFAULT_OPTIONS, OK, Channel, Metadata, Methods, Reply, Server, ServerOptions, Status

@@ -12,9 +12,10 @@ from engine_fakes import MS, FakeCall, FakeClock, FakeCluster
 from clipper.v1 import feedback_pb2, predict_pb2, values_pb2
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.feedback import FeedbackService
-from clipper_frontend.pool import Failure, Limits, Predictions
+from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
+from clipper_frontend.runtime import Failure, Predictions
 from clipper_frontend.service import PredictService
 from clipper_rpc.errors import (
     ApplicationNotFound,

@@ -8,11 +8,11 @@ predictor                 the hall: which models, until when, what if nobody ans
 routes                    a map on the wall: who answers whom, one immutable table
 query                     one query, answered exactly once
 dispatch                  the stairs: queries to the pool of their version
-pool                      the replicas of one version pull from one queue
+pool, member              the replicas of one version pull from one queue
 batching                  the clock room: who goes now?
 batch_policies            how many?
 deadlines, clock          one timer for all deadlines
-replica                   the back door: a batch to a model runtime
+runtime, replica          the back door: a batch to a model runtime
 
 and beside it, what keeps it up to date:
 

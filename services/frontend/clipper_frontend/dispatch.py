@@ -1,16 +1,17 @@
 """Brings queries to the pool of their version, and keeps all deadlines.
 
 The driver of the engine: it acts on what the pure rooms decide, with time from an injected clock, and knows replicas
-only as `pool.Runtime`. Everything happens on one thread, in callbacks: no task per query or batch, nothing polls.
+only as `runtime.Runtime`. Everything happens on one thread, in callbacks: no task per query or batch, nothing polls.
 """
 
 from __future__ import annotations
 
 from clipper_frontend.batch_policies import BatchPolicy, Fixed
 from clipper_frontend.deadlines import Clock, Deadlines
-from clipper_frontend.pool import Connect, Limits, Pool
+from clipper_frontend.pool import Limits, Pool
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import RouteTable, Version
+from clipper_frontend.runtime import Connect
 
 
 class Dispatcher:

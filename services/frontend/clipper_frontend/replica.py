@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 
 from clipper.model.v1.model_service_pb2 import GetModelInfoRequest, GetModelInfoResponse, PredictError
 from clipper.wire.v1.wire_pb2 import ModelPredictRequest, ModelPredictResponse
-from clipper_frontend.pool import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_frontend.routes import Replica, Version
+from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_rpc.errors import Code, ModelNotReady, Stopping
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import Channel, Reply, Status, Transport
@@ -22,7 +22,7 @@ _NO_OUTPUT = Failure("NoOutput", "the model returned nothing for this input")
 
 
 class ReplicaClient:
-    """A pool.Runtime on a channel.
+    """A runtime.Runtime on a channel.
 
     Args:
         close_channel: closes the channel some time later, since this object does not wait for anything.
@@ -37,17 +37,17 @@ class ReplicaClient:
         self._close_channel = close_channel
 
     def predict(self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None]) -> None:
-        """See pool.Runtime."""
+        """See runtime.Runtime."""
         payload = ModelPredictRequest(inputs=inputs).SerializeToString()
         self._channel.call(_PREDICT, payload, partial(_predicted, len(inputs), done), deadline_ns=deadline_ns)
 
     def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
-        """See pool.Runtime."""
+        """See runtime.Runtime."""
         payload = GetModelInfoRequest().SerializeToString()
         self._channel.call(_INFO, payload, partial(self._described, done), deadline_ns=deadline_ns)
 
     def close(self) -> None:
-        """See pool.Runtime."""
+        """See runtime.Runtime."""
         self._close_channel(self._channel)
 
     def _described(self, done: Callable[[Description | Lost], None], reply: Reply) -> None:
