@@ -656,7 +656,7 @@ async def test_a_sender_waits_for_a_reader_that_is_slow(wire: Wire) -> None:
     while before != sent:  # until it stands still
         before = sent
         await asyncio.sleep(0.2)
-    assert sent * size < 20_000_000, "an unread stream is held back"
+    assert sent * size < 50_000_000, "an unread stream is held back"  # windows and sockets take some
     got = [int.from_bytes(each[:4], "big") async for each in stream]
     assert got == list(range(1, 1000))
 
@@ -733,7 +733,7 @@ async def test_a_client_that_streams_is_held_back_while_the_handler_does_not_rea
     while before != written:
         before = written
         await asyncio.sleep(0.2)
-    assert written * 100_000 < 20_000_000, "an unread client is held back"
+    assert written * 100_000 < 50_000_000, "an unread client is held back"
     read_on.set()
     assert await rpc.read() == b"100000000"
     await writing

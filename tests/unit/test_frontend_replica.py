@@ -14,7 +14,18 @@ from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
 from clipper_rpc.errors import Code, InvalidField, ModelNotReady, Stopping
 from clipper_rpc.status import to_status
-from clipper_rpc.transport import DEFAULT_OPTIONS, OK, Channel, Metadata, Methods, Reply, Server, ServerOptions, Status
+from clipper_rpc.transport import (
+    DEFAULT_OPTIONS,
+    OK,
+    Channel,
+    ClientTls,
+    Metadata,
+    Methods,
+    Reply,
+    Server,
+    ServerOptions,
+    Status,
+)
 
 VERSION = Version("sum", "1", "uid", 4)
 REPLICA = Replica("sum", "1", 0, "host:1")
@@ -176,7 +187,7 @@ class FakeTransport:
     async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> Server:
         raise NotImplementedError
 
-    def connect(self, address: str, *, max_message_bytes: int = 0) -> Channel:
+    def connect(self, address: str, *, max_message_bytes: int = 0, tls: ClientTls | None = None) -> Channel:
         self.channels.append(FakeChannel(address))
         return self.channels[-1]
 

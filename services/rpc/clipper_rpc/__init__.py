@@ -5,7 +5,8 @@ In reading order:
 errors             the domain errors: codes, reasons, texts
 transport          the seam: raw handlers served, raw calls made
 status             errors to statuses on the wire and back
-grpcio_transport   the seam on grpc.aio
+grpcio_transport   the seam on grpc.aio, with grpcio_server and grpcio_channel
+native_transport   the seam on the native extension (services/rpc/native), which _native.pyi describes
 choose             which transport runs
 services           typed coroutines on the raw seam, for control planes
 health, reflection the standard services, on any transport

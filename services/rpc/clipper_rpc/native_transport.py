@@ -17,11 +17,13 @@ from clipper_rpc.transport import (
     DEFAULT_OPTIONS,
     MAX_MESSAGE_BYTES,
     OK,
+    ClientTls,
     Metadata,
     Methods,
     OutgoingCall,
     Reply,
     ServerOptions,
+    ServerTls,
     Status,
     StreamHandler,
     Streaming,
@@ -41,9 +43,11 @@ class NativeTransport:
         """See Transport.serve."""
         return NativeServer(methods, address, options)
 
-    def connect(self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> NativeChannel:
+    def connect(
+        self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, tls: ClientTls | None = None
+    ) -> NativeChannel:
         """See Transport.connect."""
-        return NativeChannel(address, max_message_bytes)
+        return NativeChannel(address, max_message_bytes, tls)
 
 
 class NativeServer:
@@ -62,6 +66,7 @@ class NativeServer:
             reuse_port=options.reuse_port,
             max_streams=options.max_concurrent_streams or _MAX_STREAMS,
             max_age_s=options.max_connection_age_s,
+            tls=_server_tls(options.tls),
         )
         self.port = self._core.port
         self._loop.add_reader(self._core.fileno(), self._core.drain)
@@ -93,6 +98,20 @@ def _fail(call: UnaryCall, error: BaseException) -> None:
 def _describe(error: ClipperError | Status) -> tuple[int, str, bytes]:
     status = error if isinstance(error, Status) else to_status(error)
     return int(status.code), status.message, status.details
+
+
+def _server_tls(tls: ServerTls | None) -> tuple[bytes, bytes, bytes | None] | None:
+    if tls is None:
+        return None
+    return tls.identity.certificate, tls.identity.key, tls.client_roots
+
+
+def _client_tls(tls: ClientTls | None, address: str) -> tuple[str, bytes, tuple[bytes, bytes] | None] | None:
+    if tls is None:
+        return None
+    name = tls.server_name or address.rpartition(":")[0].strip("[]")
+    identity = None if tls.identity is None else (tls.identity.certificate, tls.identity.key)
+    return name, tls.server_roots, identity
 
 
 class _Inbox:
@@ -192,11 +211,13 @@ class _StreamCall(_Inbox):
 class NativeChannel:
     """A channel that carries raw payloads. Made on the running loop."""
 
-    def __init__(self, address: str, max_message_bytes: int) -> None:
+    def __init__(self, address: str, max_message_bytes: int, tls: ClientTls | None) -> None:
         self.address = address
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] | None = None
-        self._core = _native.Channel(self._loop.call_soon, address, _reply, max_message_bytes)
+        self._core = _native.Channel(
+            self._loop.call_soon, address, _reply, max_message_bytes, _client_tls(tls, address)
+        )
         self._loop.add_reader(self._core.fileno(), self._core.drain)
 
     def call(

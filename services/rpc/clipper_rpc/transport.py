@@ -132,6 +132,35 @@ Methods = Mapping[str, Unary | Streaming]
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process proves to be: a certificate chain and its private key, as PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Encrypts what a server takes."""
+
+    identity: Identity
+    client_roots: bytes | None = None
+    """Certificates (PEM) by which clients must be vouched for; None takes any client."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Encrypts what a channel sends."""
+
+    server_roots: bytes
+    """Certificates (PEM) by which the server must be vouched for."""
+    identity: Identity | None = None
+    """What the client shows if it is asked who it is."""
+    server_name: str | None = None
+    """The name that the server's certificate must have; None is the host of the address."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """How a server behaves on the wire."""
 
@@ -141,6 +170,8 @@ class ServerOptions:
     max_concurrent_streams: int | None = None
     """How many calls of one connection run at a time; a client holds further ones back. None is the transport's own
     default: 1024 for native, no limit for grpcio (whose limit refuses calls now and then instead)."""
+    tls: ServerTls | None = None
+    """None is plain text."""
     max_connection_age_s: float | None = None
     """When a connection is asked to end (its running calls may), so that clients spread anew; None for never."""
 
@@ -222,5 +253,7 @@ class Transport(Protocol):
             OSError: the address cannot be listened on.
         """
 
-    def connect(self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> Channel:
+    def connect(
+        self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, tls: ClientTls | None = None
+    ) -> Channel:
         """Returns a channel to `address`; connects when first needed."""

@@ -21,6 +21,7 @@ use crate::grpc::{self, Status};
 use crate::message::{self, Broken, Message, Reader};
 use crate::net::{self, Address, Stream};
 use crate::streams::{Came, Ended, Shared};
+use crate::tls;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_millis(800);
@@ -117,6 +118,7 @@ enum Ending {
 
 pub struct Channel {
     pub address: Arc<Address>,
+    pub tls: Option<tls::Client>,
     pub limit: usize,
 }
 
@@ -154,9 +156,9 @@ pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>
                 if matches!(state, State::Idle) {
                     state = State::Connecting;
                     connection += 1;
-                    let (address, ended) = (channel.address.clone(), ended_sender.clone());
+                    let (address, tls, ended) = (channel.address.clone(), channel.tls.clone(), ended_sender.clone());
                     let number = connection;
-                    tasks.spawn(async move { Ending::Connected(connect(&address, number, ended).await) });
+                    tasks.spawn(async move { Ending::Connected(connect(&address, tls, number, ended).await) });
                 }
                 match &state {
                     State::Connected(peer) => drop(tasks.spawn(make(peer.clone(), connection, call, channel.limit))),
@@ -199,13 +201,17 @@ fn unreachable(why: &str) -> Outcome {
 /// Connects; a task of its own then keeps the connection going, and tells `ended` when it takes no more calls.
 async fn connect(
     address: &Address,
+    tls: Option<tls::Client>,
     number: u64,
     ended: mpsc::UnboundedSender<u64>,
 ) -> std::io::Result<SendRequest<Bytes>> {
     let connecting = async {
-        match net::connect(address).await? {
-            Stream::Tcp(io) => shake_hands(io, number, ended).await,
-            Stream::Unix(io) => shake_hands(io, number, ended).await,
+        match (net::connect(address).await?, tls) {
+            (Stream::Tcp(io), None) => shake_hands(io, number, ended).await,
+            (Stream::Tcp(io), Some(tls)) => {
+                shake_hands(tls.connector.connect(tls.server, io).await?, number, ended).await
+            }
+            (Stream::Unix(io), _) => shake_hands(io, number, ended).await,
         }
     };
     match timeout(CONNECT, connecting).await {

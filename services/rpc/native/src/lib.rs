@@ -7,7 +7,7 @@
 //! - `message`: messages out of a body and into it, with limits and flow control
 //! - `runtime`: the thread
 //! - `bridge`: the two queues between that thread and the event loop
-//! - `net`: addresses and sockets
+//! - `net`, `tls`: addresses and sockets, encrypted or not
 //! - `server`, `client`: connections and calls, on the thread
 //! - `calls`, `streams`: calls as Python sees them
 //! - `module`: `Server` and `Channel`, as Python sees them
@@ -22,3 +22,4 @@ mod net;
 mod runtime;
 mod server;
 mod streams;
+mod tls;

@@ -20,6 +20,7 @@ use crate::net::{Address, Bound as BoundSockets};
 use crate::runtime;
 use crate::server::{self, Phase, Service};
 use crate::streams::{CalledStream, ServedStream, Shared};
+use crate::tls::{self, Identity};
 
 /// The same moment on Rust's clock and on Python's `time.monotonic_ns()`, which both are the kernel's monotonic clock.
 static CLOCK: OnceLock<Clock> = OnceLock::new();
@@ -66,6 +67,12 @@ impl Event for Done {
     }
 }
 
+/// PEM texts: certificate, key, and the certificates by which clients must be vouched for.
+type ServerTls = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+
+/// The server's name, the certificates by which it must be vouched for, and the client's certificate and key.
+type ClientTls = (String, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>);
+
 /// A server that listens from the start.
 #[pyclass(frozen, module = "clipper_rpc._native")]
 struct Server {
@@ -85,7 +92,7 @@ struct Stop {
 impl Server {
     /// Listens at `address`. `methods` are `(name, handler, streams)`; the hooks are those of `calls::Methods`.
     #[new]
-    #[pyo3(signature = (call_soon, address, methods, hooks, *, limit, reuse_port, max_streams, max_age_s))]
+    #[pyo3(signature = (call_soon, address, methods, hooks, *, limit, reuse_port, max_streams, max_age_s, tls))]
     #[allow(clippy::too_many_arguments)] // they are named where it is called
     fn new(
         py: Python<'_>,
@@ -97,7 +104,14 @@ impl Server {
         reuse_port: bool,
         max_streams: u32,
         max_age_s: Option<f64>,
+        tls: Option<ServerTls>,
     ) -> PyResult<Self> {
+        let tls = tls
+            .map(|(certificate, key, client_roots)| {
+                tls::acceptor(&Identity { certificate, key }, client_roots.as_deref())
+            })
+            .transpose()
+            .map_err(invalid)?;
         let target = Address::new(address);
         let sockets = py.detach(|| BoundSockets::new(&target, reuse_port)).map_err(|error| {
             PyOSError::new_err((error.raw_os_error(), format!("cannot listen on {address}: {error}")))
@@ -134,6 +148,7 @@ impl Server {
             limit,
             max_streams,
             max_age,
+            tls,
             _alive: alive,
         };
         let (grace, asked) = oneshot::channel();
@@ -200,6 +215,7 @@ struct Channel {
     replies: Arc<Replies>,
     calls: Mutex<Option<mpsc::UnboundedSender<Box<Call>>>>,
     running: Mutex<Option<JoinHandle<()>>>,
+    scheme: &'static str,
     authority: String,
     uris: Mutex<HashMap<String, Uri>>,
 }
@@ -208,18 +224,33 @@ struct Channel {
 impl Channel {
     /// `make_reply` is that of `calls::Replies`.
     #[new]
-    fn new(call_soon: Py<PyAny>, address: &str, make_reply: Py<PyAny>, limit: usize) -> PyResult<Self> {
+    fn new(
+        call_soon: Py<PyAny>,
+        address: &str,
+        make_reply: Py<PyAny>,
+        limit: usize,
+        tls: Option<ClientTls>,
+    ) -> PyResult<Self> {
+        let tls = tls
+            .map(|(server, roots, identity)| {
+                let identity = identity.map(|(certificate, key)| Identity { certificate, key });
+                tls::Client::new(&server, &roots, identity.as_ref())
+            })
+            .transpose()
+            .map_err(invalid)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let wire = runtime::handle()?;
         let bridge = Bridge::new(call_soon, &wire)?;
         let (calls, made) = mpsc::unbounded_channel();
         let address = Arc::new(Address::new(address));
         let authority = address.authority();
-        let running = wire.spawn(client::run(client::Channel { address, limit }, made));
+        let running = wire.spawn(client::run(client::Channel { address, tls, limit }, made));
         Ok(Channel {
             bridge,
             replies: Arc::new(Replies { make: make_reply }),
             calls: Mutex::new(Some(calls)),
             running: Mutex::new(Some(running)),
+            scheme,
             authority,
             uris: Mutex::default(),
         })
@@ -332,7 +363,7 @@ impl Channel {
             return Ok(uri.clone());
         }
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(self.scheme)
             .authority(self.authority.as_str())
             .path_and_query(method)
             .build();

@@ -12,9 +12,11 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{HeaderMap, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout, Instant};
+use tokio_rustls::TlsAcceptor;
 
 use crate::bridge::Bridge;
 use crate::calls::{Answer, Arrived, Leave, Left, Methods};
@@ -49,6 +51,7 @@ pub struct Service {
     pub limit: usize,
     pub max_streams: u32,
     pub max_age: Option<Duration>,
+    pub tls: Option<TlsAcceptor>,
     /// Never used but for its end: the server has ended when nobody holds it any more.
     pub _alive: mpsc::Sender<()>,
 }
@@ -67,7 +70,7 @@ pub async fn serve(
     let grace = loop {
         tokio::select! {
             accepted = accept(&listeners) => match accepted {
-                Ok(Stream::Tcp(io)) => drop(connections.spawn(connection(io, service.clone(), phase.clone()))),
+                Ok(Stream::Tcp(io)) => drop(connections.spawn(tcp(io, service.clone(), phase.clone()))),
                 Ok(Stream::Unix(io)) => drop(connections.spawn(connection(io, service.clone(), phase.clone()))),
                 Err(_) => sleep(ACCEPT_AGAIN).await,
             },
@@ -98,6 +101,15 @@ async fn accept(listeners: &[Listener]) -> std::io::Result<Stream> {
         std::task::Poll::Pending
     })
     .await
+}
+
+async fn tcp(io: TcpStream, service: Arc<Service>, phase: watch::Receiver<Phase>) {
+    let Some(tls) = service.tls.clone() else {
+        return connection(io, service, phase).await;
+    };
+    if let Ok(Ok(io)) = timeout(HANDSHAKE, tls.accept(io)).await {
+        connection(io, service, phase).await;
+    }
 }
 
 async fn connection<T>(io: T, service: Arc<Service>, mut phase: watch::Receiver<Phase>)

@@ -1,0 +1,148 @@
+"""Calling with grpc.aio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from clipper_rpc.errors import Cancelled, Code
+from clipper_rpc.grpcio_server import DETAILS_KEY
+from clipper_rpc.status import from_status, to_status
+from clipper_rpc.transport import OK, ClientTls, Metadata, OutgoingCall, Reply, Status
+
+
+class GrpcioChannel:
+    """A grpc.aio channel that carries raw payloads."""
+
+    def __init__(self, address: str, max_message_bytes: int, tls: ClientTls | None) -> None:
+        self.address = address
+        self._closed = False
+        self._channel = _channel(
+            address,
+            tls,
+            [
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+                # Channels in one process share connections by default; each of ours has its own fate.
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.min_reconnect_backoff_ms", 500),  # also how long connecting may take
+                ("grpc.max_reconnect_backoff_ms", 2000),
+                ("grpc.keepalive_time_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.enable_retries", 0),
+                # Its own idea of a unix socket's authority, the escaped path, is none to stricter servers.
+                *([("grpc.default_authority", "localhost")] if address.startswith("unix:") else []),
+                ("grpc.enable_http_proxy", 0),  # peers are inside the cluster
+            ],
+        )
+        self._unary: dict[str, Any] = {}
+
+    def call(
+        self,
+        method: str,
+        payload: bytes,
+        done: Callable[[Reply], None],
+        *,
+        deadline_ns: int | None = None,
+        metadata: Metadata = (),
+    ) -> OutgoingCall:
+        """See Channel.call."""
+        if self._closed:
+            return asyncio.get_running_loop().call_soon(done, Reply(to_status(Cancelled())))
+        stub = self._unary.get(method)
+        if stub is None:
+            stub = self._unary[method] = self._channel.unary_unary(method)
+        return _OutgoingCall(stub(payload, timeout=_timeout_s(deadline_ns), metadata=metadata or None), done)
+
+    async def stream(
+        self, method: str, payload: bytes, *, deadline_ns: int | None = None, metadata: Metadata = ()
+    ) -> AsyncIterator[bytes]:
+        """See Channel.stream."""
+        if self._closed:
+            raise Cancelled
+        stub = self._channel.unary_stream(method)
+        rpc = stub(payload, timeout=_timeout_s(deadline_ns), metadata=metadata or None)
+        try:
+            async for response in rpc:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_status(_status(error)) from None
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
+            raise Cancelled from None  # the channel was closed
+        finally:
+            rpc.cancel()
+
+    async def close(self) -> None:
+        """See Channel.close."""
+        self._closed = True
+        await self._channel.close()
+
+
+def _channel(address: str, tls: ClientTls | None, options: list[tuple[str, Any]]) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    identity = (tls.identity.key, tls.identity.certificate) if tls.identity else (None, None)
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    credentials = grpc.ssl_channel_credentials(tls.server_roots, *identity)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def _timeout_s(deadline_ns: int | None) -> float | None:
+    return None if deadline_ns is None else max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class _OutgoingCall:
+    """A call that was made. A task of our own awaits it: grpc.aio's callbacks come before the response is there."""
+
+    __slots__ = ("_done", "_rpc", "_task")
+
+    def __init__(self, rpc: Any, done: Callable[[Reply], None]) -> None:
+        self._done: Callable[[Reply], None] | None = done
+        self._rpc = rpc
+        self._task = asyncio.get_running_loop().create_task(_outcome(rpc))
+        self._task.add_done_callback(self._ended)
+
+    def cancel(self) -> None:
+        self._done = None
+        self._rpc.cancel()
+
+    def _ended(self, task: asyncio.Task[Reply]) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        done(Reply(to_status(Cancelled())) if task.cancelled() else task.result())
+
+
+async def _outcome(rpc: Any) -> Reply:
+    try:
+        payload = await rpc
+    except grpc.aio.AioRpcError as error:
+        return Reply(_status(error), trailing=_without_details(error.trailing_metadata()))
+    trailing = await rpc.trailing_metadata()
+    return Reply(OK, payload, tuple(trailing) if trailing else ())
+
+
+def _without_details(trailing: Metadata | None) -> Metadata:
+    return tuple((key, value) for key, value in trailing or () if key != DETAILS_KEY)
+
+
+def _status(error: grpc.aio.AioRpcError) -> Status:
+    details = b""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            details = value
+    return Status(Code(error.code().value[0]), error.details() or "", details)
