@@ -82,7 +82,8 @@ async def test_changes_at_both_at_once_all_take_effect(two: tuple[Client, Client
     names = {f"a{number}" for number in range(200)}
     told: list[dict[str, int]] = []
     for call, watcher in zip(two, watchers, strict=True):
-        revisions, found = [watcher.revision], {}
+        revisions = [watcher.revision]
+        found: dict[str, int] = {}
         while found.keys() < names:
             step = await watcher.next()
             revisions.append(step.revision)

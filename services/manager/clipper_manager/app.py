@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from clipper.registry.v1 import registry_pb2
 from clipper.v1 import admin_pb2
 from clipper_manager.feed import Feed
-from clipper_manager.leases import end_leases, keep_registered
+from clipper_manager.leases import Presence, end_leases
 from clipper_manager.ledger import Ledger
 from clipper_manager.redis_store import RedisStore
 from clipper_manager.registry import Registry
@@ -35,7 +35,7 @@ from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
 from clipper_rpc.services import typed_methods
-from clipper_rpc.transport import Methods, Server
+from clipper_rpc.transport import Methods
 
 _log = logging.getLogger(__name__)
 
@@ -71,16 +71,18 @@ class Manager:
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(self._feed.run())
                 ending = tasks.create_task(end_leases(self._store, self._feed, ttl_s=settings.lease_ttl_s))
-                own = _instance(address)
-                registering = tasks.create_task(
-                    keep_registered(self._registry, self._feed, own, ttl_s=settings.lease_ttl_s)
-                )
+                presence = Presence(self._registry, self._feed, _instance(address), ttl_s=settings.lease_ttl_s)
+                registering = tasks.create_task(presence.run())
                 announcing = tasks.create_task(self._announce(address))
                 await stop.wait()
-                announcing.cancel()
-                await self._stop(server, registering)
-                ending.cancel()
-                feeding.cancel()
+                await _cancelled(announcing)
+                self._health.set_serving(False)
+                await _cancelled(registering)
+                await presence.end()
+                self._feed.close()
+                await server.stop(settings.grace_s)
+                await _cancelled(ending)
+                await _cancelled(feeding)
         finally:
             await self._store.close()
         _log.info("stopped")
@@ -92,13 +94,6 @@ class Manager:
         if self._settings.ready_fd is not None:
             _tell_ready(self._settings.ready_fd, address)
 
-    async def _stop(self, server: Server, registering: asyncio.Task[None]) -> None:
-        self._health.set_serving(False)
-        registering.cancel()
-        await asyncio.wait((registering,))
-        self._feed.close()
-        await server.stop(self._settings.grace_s)
-
     def _methods(self) -> Methods:
         registry_service = RegistryService(self._registry, lease_ttl_s=self._settings.lease_ttl_s)
         return {
@@ -107,6 +102,17 @@ class Manager:
             **self._health.methods(),
             **reflection_methods((*_SERVICES, "grpc.health.v1.Health")),
         }
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancels a task until it has ended.
+
+    Once is not enough before Python 3.12: there asyncio.wait_for, which redis-py calls, loses a cancellation that
+    comes just as its future is done.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.1)
 
 
 def _instance(address: str) -> Instance:

@@ -40,31 +40,38 @@ async def end_leases(store: Store, feed: Feed, *, ttl_s: float) -> None:
             await asyncio.sleep(min(due_s, ttl_s) + SLACK_S)
 
 
-async def keep_registered(registry: Registry, feed: Feed, instance: Instance, *, ttl_s: float) -> None:
-    """Registers a process and renews its lease until cancelled; then ends it."""
-    lease_id = ""
-    try:
+class Presence:
+    """A process's own registration: renewed while `run` runs, ended by `end`."""
+
+    def __init__(self, registry: Registry, feed: Feed, instance: Instance, *, ttl_s: float) -> None:
+        self._registry = registry
+        self._feed = feed
+        self._instance = instance
+        self._ttl_s = ttl_s
+        self._lease_id = ""
+
+    async def run(self) -> None:
+        """Registers and renews until cancelled."""
         while True:
-            await feed.connected()
+            await self._feed.connected()
             try:
-                if lease_id:
-                    await registry.renew_lease(lease_id)
+                if self._lease_id:
+                    await self._registry.renew_lease(self._lease_id)
                 else:
-                    lease_id = (await registry.register_instance(instance)).lease_id
+                    self._lease_id = (await self._registry.register_instance(self._instance)).lease_id
             except LeaseEnded:
-                lease_id = ""
+                self._lease_id = ""
                 continue
             except (StoreUnavailable, StoreInterrupted):
                 pass  # the feed tells when it is back
-            await asyncio.sleep(ttl_s / 3)
-    finally:
-        if lease_id:
-            await _end(registry, lease_id)
+            await asyncio.sleep(self._ttl_s / 3)
 
-
-async def _end(registry: Registry, lease_id: str) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await registry.end_lease(lease_id)
-    except (ClipperError, TimeoutError) as error:
-        _log.info("lease_not_ended", extra={"problem": str(error)})  # it ends by itself
+    async def end(self) -> None:
+        """Ends the registration, if the store can be reached within a second; else it ends by itself."""
+        if not self._lease_id:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                await self._registry.end_lease(self._lease_id)
+        except (ClipperError, TimeoutError) as error:
+            _log.info("lease_not_ended", extra={"problem": str(error)})
