@@ -256,6 +256,15 @@ async def test_watchers_are_told_of_every_change_and_of_nothing_else() -> None:
     assert (await following).status == SERVING
 
 
+async def test_a_process_that_stops_ends_its_watches_with_not_serving() -> None:
+    health = Health()
+    health.set_serving(True)
+    watching = aiter(health.watch(health_pb2.HealthCheckRequest()))
+    assert (await anext(watching)).status == SERVING
+    health.end()
+    assert [each.status async for each in watching] == [NOT_SERVING]
+
+
 async def test_watching_an_unknown_service_says_so_and_goes_on() -> None:
     first = await anext(Health().watch(health_pb2.HealthCheckRequest(service="other")))
     assert first.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN

@@ -129,7 +129,7 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
             keeper.start()
         await stop.wait()
     finally:
-        health.set_serving(False)
+        health.end()
         if keeper is not None:
             await asyncio.to_thread(keeper.stop, _END_LEASE_TIMEOUT_S)
         _log.info("draining")

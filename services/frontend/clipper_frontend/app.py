@@ -123,7 +123,7 @@ async def _listen(
         _tell_ready(settings, address)
         await stop.wait()
         _log.info("stopping", extra={"grace_s": settings.grace_s})
-        health.set_serving(False)
+        health.end()
         await server.stop(settings.grace_s)
         renewing.cancel()
     await registration.end()

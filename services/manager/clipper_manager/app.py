@@ -76,7 +76,7 @@ class Manager:
                 announcing = tasks.create_task(self._announce(address))
                 await stop.wait()
                 await _cancelled(announcing)
-                self._health.set_serving(False)
+                self._health.end()
                 await _cancelled(registering)
                 await presence.end()
                 self._feed.close()

@@ -26,6 +26,7 @@ class Health:
     def __init__(self, *services: str) -> None:
         self._services = frozenset(("", *services))
         self._serving = False
+        self._has_ended = False
         self._changed = asyncio.Event()
 
     @property
@@ -37,8 +38,13 @@ class Health:
         """Says from now on that the process takes work, or does not; all watchers are told."""
         if serving != self._serving:
             self._serving = serving
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._tell()
+
+    def end(self) -> None:
+        """Says that the process stops: NOT_SERVING for good. Watches end with that, so that none holds up the stop."""
+        self._serving = False
+        self._has_ended = True
+        self._tell()
 
     def methods(self) -> dict[str, Unary | Streaming]:
         """The methods of grpc.health.v1.Health for the transport."""
@@ -62,9 +68,15 @@ class Health:
     async def watch(self, request: health_pb2.HealthCheckRequest) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Tells the health of one service now and whenever it changes."""
         while True:
-            changed = self._changed
+            changed, is_last = self._changed, self._has_ended
             yield health_pb2.HealthCheckResponse(status=self._status(request.service))
+            if is_last:
+                return
             await changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _status(self, service: str) -> int:
         if service not in self._services:
