@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ import raw_http2 as raw
 from wires import HAS_NATIVE, ask, transport
 
 from clipper_rpc.errors import Code
-from clipper_rpc.transport import Channel, Reply
+from clipper_rpc.transport import Channel, OutgoingCall, Reply
 
 pytestmark = pytest.mark.skipif(not HAS_NATIVE, reason="the native transport was not built")
 
@@ -398,3 +399,33 @@ def _huffman(text: bytes) -> bytes:
             out.append(_LETTERS[code])
             code = ""
     return "".join(out).encode()
+
+
+async def test_a_channel_that_cancels_most_of_its_calls_keeps_its_connection(victim: Victim) -> None:
+    codes: Counter[Code] = Counter()
+    under_way: dict[int, OutgoingCall] = {}
+    finished = asyncio.Event()
+    chance = random.Random(1)
+    left = 100_000
+
+    def go_on() -> None:
+        nonlocal left
+        while left and len(under_way) < 200:
+            left -= 1
+            start(left)
+        if not left and not under_way:
+            finished.set()
+
+    def start(number: int) -> None:
+        def done(reply: Reply) -> None:
+            del under_way[number]
+            codes[reply.status.code] += 1
+            go_on()
+
+        under_way[number] = victim.channel.call(ECHO, bytes(5000), done)
+        if number % 3:
+            under_way.pop(chance.choice(list(under_way))).cancel()
+
+    go_on()
+    await asyncio.wait_for(finished.wait(), 60)
+    assert set(codes) == {Code.OK}

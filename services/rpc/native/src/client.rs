@@ -29,6 +29,9 @@ const CONNECT: Duration = Duration::from_millis(800);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
+/// How many cancelled calls are remembered (for a second), so that what still comes for them is dropped at once.
+const CANCELLED_STREAMS: usize = 4096;
+
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("clipper-native/", env!("CARGO_PKG_VERSION")));
 
 /// Whom to tell about a call.
@@ -233,6 +236,9 @@ where
         .initial_connection_window_size(message::CONNECTION_WINDOW)
         .max_frame_size(message::MAX_FRAME)
         .max_header_list_size(message::MAX_HEADERS)
+        // Answers that cross a cancel on their way are no offence; else many cancels would end the connection.
+        .max_concurrent_reset_streams(CANCELLED_STREAMS)
+        .max_local_error_reset_streams(None)
         .enable_push(false);
     let (peer, connection) = settings
         .handshake::<_, Bytes>(io)

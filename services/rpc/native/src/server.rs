@@ -123,6 +123,7 @@ where
         .max_frame_size(message::MAX_FRAME)
         .max_header_list_size(message::MAX_HEADERS)
         .max_concurrent_streams(service.max_streams)
+        .max_concurrent_reset_streams(service.max_streams as usize)
         .max_pending_accept_reset_streams(service.max_streams as usize);
     let Ok(Ok(mut connection)) = timeout(HANDSHAKE, settings.handshake::<_, Bytes>(io)).await else {
         return;
