@@ -28,7 +28,7 @@ ROUNDS = int(os.environ.get("CLIPPER_TEST_FUZZ_ROUNDS", "1000"))
 """How many random conversations are tried."""
 
 SERVER = """
-    import asyncio, sys
+    import asyncio, sys, time
     import uvloop
     from clipper_rpc.transport import Streaming, Unary
     from wires import transport
@@ -41,6 +41,8 @@ SERVER = """
         methods = {
             "/test.Echo/Echo": Unary(lambda call: call.reply(call.payload)),
             "/test.Echo/Hold": Unary(lambda call: None),
+            "/test.Echo/Length": Unary(lambda call: call.reply(b"%d" % len(call.payload))),
+            "/test.Echo/Block": Unary(lambda call: (time.sleep(2), call.reply(b""))),
             "/test.Echo/Stream": Streaming(stream),
         }
         server = await transport("native").serve(methods, "127.0.0.1:0")
@@ -284,6 +286,19 @@ async def test_clients_that_vanish_in_the_middle_of_a_body_leave_nothing_behind(
     await vanish(1000)
     assert await victim.is_well()
     assert victim.rss_kb() - before < 10_000
+
+
+async def test_a_server_that_falls_behind_takes_a_bounded_amount_and_then_catches_up(victim: Victim) -> None:
+    before = victim.rss_kb()
+    blocked = asyncio.create_task(ask(victim.channel, "/test.Echo/Block"))
+    asked = [asyncio.create_task(ask(victim.channel, "/test.Echo/Length", bytes(1_000_000))) for _ in range(200)]
+    most = before
+    while not blocked.done():
+        most = max(most, victim.rss_kb())
+        await asyncio.sleep(0.05)
+    assert {(await each).payload for each in asked} == {b"1000000"}
+    assert most - before > 20_000, "it took something"
+    assert most - before < 130_000, "64 MiB of large messages, and a window for each other call"
 
 
 # ---------------------------------------------------------------- noise

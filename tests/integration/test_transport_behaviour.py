@@ -871,3 +871,29 @@ async def test_an_old_connection_ends_without_an_error_for_anyone(wire: Wire) ->
         await asyncio.sleep(0.01)
     held.reply(b"still")
     assert (await asked).payload == b"still"
+
+
+async def test_many_large_requests_at_once_do_not_block_one_another(wire: Wire) -> None:
+    caller = await wire.both({ECHO: Unary(lambda call: call.reply(b"%d" % len(call.payload)))})
+    payload = bytes(1_000_000)
+    replies = await asyncio.gather(*(ask(caller, ECHO, payload) for _ in range(200)))
+    assert {reply.payload for reply in replies} == {b"1000000"}
+
+
+async def test_many_large_responses_at_once_do_not_block_one_another(wire: Wire) -> None:
+    caller = await wire.both({ECHO: Unary(lambda call: call.reply(bytes(int(call.payload))))})
+    replies = await asyncio.gather(*(ask(caller, ECHO, b"1000000") for _ in range(200)))
+    assert {len(reply.payload) for reply in replies} == {1_000_000}
+
+
+async def test_many_large_messages_on_many_streams_do_not_block_one_another(wire: Wire) -> None:
+    async def handle(call: StreamCall) -> None:
+        for _ in range(3):
+            await call.send(bytes(1_000_000))
+
+    caller = await wire.both(streaming(handle))
+
+    async def read() -> int:
+        return sum([len(each) async for each in caller.stream(STREAM, b"")])
+
+    assert set(await asyncio.gather(*(read() for _ in range(50)))) == {3_000_000}

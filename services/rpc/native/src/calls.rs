@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use h2::FlowControl;
 use http::HeaderMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
@@ -72,7 +71,6 @@ pub struct Arrived {
     pub headers: HeaderMap,
     pub deadline: Option<Instant>,
     pub message: Message,
-    pub flow: Option<FlowControl>,
     pub answer: oneshot::Sender<Answer>,
     pub leave: Arc<Leave>,
 }
@@ -88,11 +86,8 @@ impl Event for Arrived {
 }
 
 impl Arrived {
-    fn hand_to(mut self: Box<Self>, py: Python<'_>, handler: &Py<PyAny>) -> PyResult<()> {
+    fn hand_to(self: Box<Self>, py: Python<'_>, handler: &Py<PyAny>) -> PyResult<()> {
         let payload = payload(py, &self.message)?.unbind();
-        if let Some(flow) = &mut self.flow {
-            let _ = flow.release_capacity(self.message.held); // fails only if the stream has ended
-        }
         let call = UnaryCall {
             bridge: self.bridge,
             methods: self.methods.clone(),

@@ -18,7 +18,7 @@ use tokio::time::{sleep_until, timeout, Instant};
 use crate::bridge::{Bridge, Event};
 use crate::calls::{Outcome, Replied, Replies};
 use crate::grpc::{self, Status};
-use crate::message::{self, Broken, Message, Reader};
+use crate::message::{self, Broken, Message, Reader, Room};
 use crate::net::{self, Address, Stream};
 use crate::streams::{Came, Ended, Shared};
 use crate::tls;
@@ -131,6 +131,7 @@ pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>
     let mut backoff = FIRST_BACKOFF;
     let mut waiting: Vec<Box<Call>> = Vec::new();
     let mut tasks: JoinSet<Ending> = JoinSet::new();
+    let room = Room::new();
     let mut connection = 0; // the number of the last one
     let (ended_sender, mut ended) = mpsc::unbounded_channel::<u64>();
     loop {
@@ -164,14 +165,16 @@ pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>
                     tasks.spawn(async move { Ending::Connected(connect(&address, tls, number, ended).await) });
                 }
                 match &state {
-                    State::Connected(peer) => drop(tasks.spawn(make(peer.clone(), connection, call, channel.limit))),
+                    State::Connected(peer) => {
+                        drop(tasks.spawn(make(peer.clone(), connection, call, channel.limit, room.shared())))
+                    }
                     _ => waiting.push(call),
                 }
             }
             Ending::Connected(Ok(peer)) => {
                 backoff = FIRST_BACKOFF;
                 for call in waiting.drain(..) {
-                    tasks.spawn(make(peer.clone(), connection, call, channel.limit));
+                    tasks.spawn(make(peer.clone(), connection, call, channel.limit, room.shared()));
                 }
                 state = State::Connected(peer);
             }
@@ -234,6 +237,7 @@ where
     settings
         .initial_window_size(message::STREAM_WINDOW)
         .initial_connection_window_size(message::CONNECTION_WINDOW)
+        .data_frame_budget(message::SMALL_FRAMES)
         .max_frame_size(message::MAX_FRAME)
         .max_header_list_size(message::MAX_HEADERS)
         // Answers that cross a cancel on their way are no offence; else many cancels would end the connection.
@@ -252,7 +256,7 @@ where
 }
 
 /// Makes one call. Gives it back if the peer cannot have looked at it and another connection may do.
-async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit: usize) -> Ending {
+async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
     let deadline = call.deadline;
     let expired = async {
         match deadline {
@@ -285,7 +289,7 @@ async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit:
             teller.forget();
             return Ending::Called;
         }
-        talked = talk(peer, request, body.clone(), limit, teller) => talked,
+        talked = talk(peer, request, body.clone(), Limits { limit, room }, teller) => talked,
         () = expired => Ok(Outcome::failure(Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed"))),
     };
     match talked {
@@ -297,6 +301,12 @@ async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit:
         Err(error) => teller.ended(Outcome::failure(Status::of_break(&error.error))),
     }
     Ending::Called
+}
+
+/// What a response may take.
+struct Limits {
+    limit: usize,
+    room: Room,
 }
 
 /// A call's stream broke.
@@ -339,7 +349,7 @@ async fn talk(
     peer: SendRequest<Bytes>,
     request: Request<()>,
     body: Bytes,
-    limit: usize,
+    limits: Limits,
     teller: &Teller,
 ) -> Result<Outcome, Break> {
     let unsent = |error| Break { error, is_sent: false };
@@ -367,7 +377,7 @@ async fn talk(
         .headers
         .get(grpc::GRPC_ENCODING)
         .is_some_and(|value| value == "gzip");
-    let mut reader = Reader::new(body, limit, is_gzip);
+    let mut reader = Reader::new(body, limits.limit, is_gzip, limits.room);
     let followed = match &teller.caller {
         Some(Caller::Stream { shared }) => {
             shared.open(reader.flow_control());
@@ -420,7 +430,7 @@ async fn only(reader: &mut Reader) -> Result<Option<Message>, Broken> {
     let Some(mut message) = reader.next().await? else {
         return Ok(None);
     };
-    reader.release(std::mem::take(&mut message.held)); // one message of a bounded size waits for Python per call
+    reader.release(std::mem::take(&mut message.held));
     if reader.next().await?.is_some() {
         let text = "there are several messages; a unary response has one";
         return Err(Broken::Refused(Status::new(grpc::INTERNAL, text)));

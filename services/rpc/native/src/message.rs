@@ -1,34 +1,70 @@
 //! Messages out of a body and into it, with limits and flow control.
 //!
-//! Bytes that were received count against the sender's window until they are released. A small unary message is
-//! released at once (their number is bounded by the concurrent streams); a larger one, and every message of a stream,
-//! when Python takes it. So a client whose server falls behind is held back, and memory stays bounded.
+//! Memory is bounded per connection, whatever a peer sends and however far Python falls behind:
+//!  1. A stream is sent no more than its window until bytes are released. The messages of a stream are released when
+//!     Python takes them, so a peer is held back by a handler that does not read.
+//!  2. A message above `SMALL` first gets room for all of it, in turn, and leaves it when Python has it. So of many large
+//!     messages at once some come through whole; the others wait, each with no more than its window in memory.
+//!  3. The window of the connection is no limit: waiting streams would fill it, and nothing could end.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::Read;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::grpc::{self, Status, PREFIX};
 
 /// How much of one stream may be on its way: the window of HTTP/2 for each stream.
-pub const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for all streams of a connection together.
-pub const CONNECTION_WINDOW: u32 = 4 << 20;
+pub const STREAM_WINDOW: u32 = 128 << 10;
+/// The same for all streams of a connection together: no limit, see above.
+pub const CONNECTION_WINDOW: u32 = 1 << 30;
+/// How much memory frames that are too small for their own good may take.
+pub const SMALL_FRAMES: usize = 4 << 20;
 /// The largest frame that is taken.
 pub const MAX_FRAME: u32 = 64 << 10;
 /// The largest header list that is taken: more than twice what gRPC implementations send by default.
 pub const MAX_HEADERS: u32 = 32 << 10;
 
+/// What needs no room of its own.
 const SMALL: usize = 16 << 10;
 
-/// One message, as the parts that arrived, and how many bytes of the window it still holds.
+/// Room for the large messages of one connection, in KiB.
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    const KIB: usize = 64 << 10;
+
+    pub fn new() -> Self {
+        Room(Arc::new(Semaphore::new(Self::KIB)))
+    }
+
+    /// The same room, for one more stream.
+    pub fn shared(&self) -> Self {
+        Room(self.0.clone())
+    }
+
+    async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        if length <= SMALL {
+            return None;
+        }
+        let kib = length.div_ceil(1024).min(Self::KIB);
+        let permits = u32::try_from(kib).expect("no more than KIB");
+        self.0.clone().acquire_many_owned(permits).await.ok() // it is never closed
+    }
+}
+
+/// One message, as the parts that arrived.
 pub struct Message {
     pub parts: Vec<Bytes>,
     pub length: usize,
+    /// How many bytes of its stream's window it still holds.
     pub held: usize,
+    /// Given back when the message is dropped.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no next message.
@@ -48,10 +84,11 @@ pub struct Reader {
     held: usize,
     limit: usize,
     is_gzip: bool,
+    room: Room,
 }
 
 impl Reader {
-    pub fn new(body: RecvStream, limit: usize, is_gzip: bool) -> Self {
+    pub fn new(body: RecvStream, limit: usize, is_gzip: bool, room: Room) -> Self {
         Reader {
             body,
             parts: VecDeque::new(),
@@ -59,6 +96,7 @@ impl Reader {
             held: 0,
             limit,
             is_gzip,
+            room,
         }
     }
 
@@ -76,7 +114,12 @@ impl Reader {
         if length > self.limit {
             return Err(too_large(length, self.limit));
         }
+        let room = self.room.take(length).await;
         while self.available < length {
+            if self.held > STREAM_WINDOW as usize / 2 {
+                let held = std::mem::take(&mut self.held);
+                self.release(held); // a message larger than the window could never end otherwise
+            }
             if !self.receive().await? {
                 return Err(cut_short());
             }
@@ -87,6 +130,7 @@ impl Reader {
             parts: self.take(length),
             length,
             held,
+            _room: room,
         };
         match (is_compressed, self.is_gzip) {
             (0, _) => Ok(Some(message)),
@@ -106,10 +150,7 @@ impl Reader {
                 "there is no message; a unary call has one",
             )));
         };
-        if message.length <= SMALL {
-            self.release(message.held);
-            message.held = 0;
-        }
+        self.release(std::mem::take(&mut message.held));
         if self.next().await?.is_some() {
             return Err(Broken::Refused(Status::new(
                 grpc::INTERNAL,
@@ -141,10 +182,6 @@ impl Reader {
         let part = part.map_err(Broken::Gone)?;
         self.available += part.len();
         self.held += part.len();
-        if self.held > STREAM_WINDOW as usize / 2 {
-            let held = std::mem::take(&mut self.held);
-            self.release(held); // a message larger than the window could never end otherwise
-        }
         if !part.is_empty() {
             self.parts.push_back(part);
         }
@@ -194,7 +231,7 @@ impl Reader {
         Ok(Message {
             length: unpacked.len(),
             parts: vec![unpacked.into()],
-            held: message.held,
+            ..message
         })
     }
 }

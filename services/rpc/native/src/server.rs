@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::bridge::Bridge;
 use crate::calls::{Answer, Arrived, Leave, Left, Methods};
 use crate::grpc::{self, Status};
-use crate::message::{self, Broken, Message, Reader};
+use crate::message::{self, Broken, Message, Reader, Room};
 use crate::net::{Listener, Stream};
 use crate::streams::{Came, Ended, Gone, Opened, Outgoing, Shared, Writable};
 
@@ -120,6 +120,7 @@ where
     settings
         .initial_window_size(message::STREAM_WINDOW)
         .initial_connection_window_size(message::CONNECTION_WINDOW)
+        .data_frame_budget(message::SMALL_FRAMES)
         .max_frame_size(message::MAX_FRAME)
         .max_header_list_size(message::MAX_HEADERS)
         .max_concurrent_streams(service.max_streams)
@@ -128,6 +129,7 @@ where
     let Ok(Ok(mut connection)) = timeout(HANDSHAKE, settings.handshake::<_, Bytes>(io)).await else {
         return;
     };
+    let room = Room::new();
     let mut age = pin!(elapsed(service.max_age.map(|age| Instant::now() + age)));
     let mut is_old = false;
     if *phase.borrow_and_update() != Phase::Serving {
@@ -136,7 +138,7 @@ where
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => start(&service, request, respond),
+                Some(Ok((request, respond))) => start(&service, room.shared(), request, respond),
                 Some(Err(_)) | None => return, // the peer was told
             },
             Ok(()) = phase.changed() => match *phase.borrow_and_update() {
@@ -154,7 +156,7 @@ where
     let _ = timeout(FAREWELL, poll_fn(|context| connection.poll_closed(context))).await;
 }
 
-fn start(service: &Arc<Service>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+fn start(service: &Arc<Service>, room: Room, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let is_grpc = request
         .headers()
         .get(CONTENT_TYPE)
@@ -171,8 +173,14 @@ fn start(service: &Arc<Service>, request: Request<RecvStream>, mut respond: Send
         return;
     }
     match service.paths.get(request.uri().path()) {
-        Some((method, false)) => drop(tokio::spawn(unary(service.clone(), *method, request, respond))),
-        Some((method, true)) => drop(tokio::spawn(streaming(service.clone(), *method, request, respond))),
+        Some((method, false)) => drop(tokio::spawn(unary(service.clone(), room, *method, request, respond))),
+        Some((method, true)) => drop(tokio::spawn(streaming(
+            service.clone(),
+            room,
+            *method,
+            request,
+            respond,
+        ))),
         None => {
             let text = format!("there is no method {}", request.uri().path());
             refuse(&mut respond, &Status::new(grpc::UNIMPLEMENTED, text));
@@ -222,14 +230,20 @@ fn late() -> Status {
     Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed")
 }
 
-async fn unary(service: Arc<Service>, method: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn unary(
+    service: Arc<Service>,
+    room: Room,
+    method: usize,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
     let (head, body) = request.into_parts();
     let call = match Call::of(&head.headers) {
         Ok(call) => call,
         Err(status) => return refuse(&mut respond, &status),
     };
     let mut expiry = pin!(elapsed(call.deadline));
-    let mut reader = Reader::new(body, service.limit, call.is_gzip);
+    let mut reader = Reader::new(body, service.limit, call.is_gzip, room);
     let read = tokio::select! {
         biased;
         read = reader.only() => read,
@@ -251,7 +265,6 @@ async fn unary(service: Arc<Service>, method: usize, request: Request<RecvStream
         method,
         headers: head.headers,
         deadline: call.deadline,
-        flow: (message.held > 0).then(|| reader.flow_control()),
         message,
         answer,
         leave: left.leave.clone().expect("nothing was answered yet"),
@@ -330,6 +343,7 @@ fn refuse(respond: &mut SendResponse<Bytes>, status: &Status) {
 
 async fn streaming(
     service: Arc<Service>,
+    room: Room,
     method: usize,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -340,7 +354,7 @@ async fn streaming(
         Err(status) => return refuse(&mut respond, &status),
     };
     let mut expiry = pin!(elapsed(call.deadline));
-    let mut reader = Reader::new(body, service.limit, call.is_gzip);
+    let mut reader = Reader::new(body, service.limit, call.is_gzip, room);
     let (outgoing, to_send) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::default());
     shared.open(reader.flow_control());
