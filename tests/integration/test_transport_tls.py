@@ -107,5 +107,5 @@ async def test_grpcios_own_client_gets_through(served: str, authority: trustme.C
 @pytest.mark.parametrize("served", TRANSPORTS)
 async def test_what_is_no_certificate_is_said_at_once(served: str) -> None:
     async with AsyncExitStack() as stack:
-        with pytest.raises((OSError, ValueError), match="certificate|key"):
+        with pytest.raises((OSError, ValueError), match=r"certificate|key"):
             await Wire(served, served, stack).serve(ServerTls(Identity(b"no", b"no")))
