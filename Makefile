@@ -61,7 +61,8 @@ generated := find protos services/gateway/gen services/gateway/openapi/clipper.s
 gen: setup ## Writes the code that is generated from protos/ again
 	tools/protos gen
 
-bench: setup ## Measures predictions per second; needs h2load
+bench: setup ## Measures calls and predictions per second; needs h2load
+	$(bin)/python bench/transports.py
 	$(bin)/python bench/predict.py
 
 images: ## Builds the Docker images of all parts

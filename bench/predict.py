@@ -1,6 +1,6 @@
 """Predictions per second through the whole chain, beside a grpc.aio echo measured in the same run.
 
-    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio]
+    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio native]
 
 Starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the frontend over gRPC with
 h2load from another process (10 doubles per query, no cache), and prints predictions/s, p50, p99 and CPU per
@@ -10,6 +10,7 @@ prediction of each process. Closed loop: it shows capacity, and latency at that 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -107,13 +108,17 @@ def row(table: Table, name: str, load: Load, echo: Load, cpu: dict[str, float]) 
     )
 
 
+def _transports() -> list[str]:
+    return ["grpcio", "native"] if importlib.util.find_spec("clipper_rpc._native") else ["grpcio"]
+
+
 def main() -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8, help="length of one measurement")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[4, 32, 128, 512])
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--transport", nargs="+", default=["grpcio"], choices=["grpcio", "native"])
+    parser.add_argument("--transport", nargs="+", default=_transports(), choices=["grpcio", "native"])
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
 
