@@ -10,6 +10,7 @@ import logging
 import random
 import re
 import tarfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ class Engine:
                     "cluster without Docker: LocalContainerManager."
                 ) from error
             self._sdk = client
+            weakref.finalize(self, client.close)
         return self._sdk
 
     # Containers

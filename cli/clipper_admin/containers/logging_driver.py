@@ -38,5 +38,5 @@ def fluentd(cluster: str, image: str, port: int) -> Recipe:
 
 def driver(port: int) -> dict[str, Any]:
     """Options of a container whose logs are sent there: by the engine, which waits for nobody."""
-    config = {"fluentd-address": f"127.0.0.1:{port}", "fluentd-async-connect": "true", "tag": "{{.Name}}"}
+    config = {"fluentd-address": f"127.0.0.1:{port}", "fluentd-async": "true", "tag": "{{.Name}}"}
     return {"log_config": docker.types.LogConfig(type="fluentd", config=config)}
