@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from clipper_admin.containers.engine import Container, Engine, translated
@@ -82,9 +83,12 @@ class Found:
 
 def _write_log(container: Container, directory: Path) -> str:
     path = directory / f"image_{_short(container.attrs['Image'])}:container_{_short(container.id)}.log"
-    with translated(f"read the logs of {container.name}"), path.open("wb") as file:
-        for part in container.logs(stream=True, follow=False):
-            file.write(part)
+    with (
+        translated(f"read the logs of {container.name}"),
+        closing(container.logs(stream=True, follow=False)) as parts,
+        path.open("wb") as file,
+    ):
+        file.writelines(parts)
     return str(path)
 
 
