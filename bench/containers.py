@@ -70,6 +70,6 @@ def times() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("clipper_admin").setLevel(logging.ERROR)
     sizes()
     times()
