@@ -118,6 +118,22 @@ def test_what_comes_back_soon_after_it_left_stays() -> None:
     assert cache.get(back, 0) == b"output"
 
 
+def test_what_is_computed_anew_replaces_what_was_there() -> None:
+    cache = a_cache(max_bytes=100_000)
+    keys = cache.keys_of_version()
+    key = keys.key(b"popular")
+    for output in (b"first", b"a longer one", b"3"):
+        cache.put(key, output, 0)
+        assert cache.get(key, 0) == output
+    for at in range(1000):
+        cache.put(keys.key(b"%d" % at), b"x", 0)
+        cache.get(key, 0)
+    size = cache.size_bytes
+    cache.put(key, b"4" * 101, 0)
+    assert cache.get(key, 0) == b"4" * 101
+    assert cache.size_bytes <= size + 100
+
+
 def test_clearing_leaves_nothing() -> None:
     cache = a_cache(max_bytes=50_000, ttl_ns=S)
     keys = cache.keys_of_version()

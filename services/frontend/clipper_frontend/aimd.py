@@ -29,7 +29,7 @@ class Aimd:
 
     def __init__(self, ceiling_rows: int) -> None:
         self._ceiling_rows = ceiling_rows
-        self._curve = LatencyCurve()  # only to tell others; sizes do not depend on it
+        self.curve = LatencyCurve()  # only to tell others; sizes do not depend on it
         self._rows = 1
         self._step = 1
         self._full = 0
@@ -43,7 +43,7 @@ class Aimd:
 
     def observe(self, rows: int, elapsed_ns: int) -> None:
         """See BatchPolicy. The batch is held against the budget of the last choice."""
-        self._curve.observe(rows, elapsed_ns)
+        self.curve.observe(rows, elapsed_ns)
         if elapsed_ns > self._budget_ns:
             self._rows = max(1, self._rows * _BACKOFF_NUMERATOR // _BACKOFF_DENOMINATOR)
             self._step, self._full, self._is_starting = 1, 0, False
@@ -56,9 +56,9 @@ class Aimd:
 
     def predict_ns(self, rows: int) -> int | None:
         """See BatchPolicy."""
-        return self._curve.predict_ns(rows)
+        return self.curve.predict_ns(rows)
 
     def explain(self) -> Choice:
         """See BatchPolicy."""
         why = Why.CEILING if self._rows == self._ceiling_rows else Why.REACH if self._is_starting else Why.BUDGET
-        return choice("aimd", self._rows, why, self._budget_ns, self._curve)
+        return choice("aimd", self._rows, why, self._budget_ns, self.curve)

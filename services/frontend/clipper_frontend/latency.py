@@ -8,10 +8,11 @@ Formula, over a window of the last W batches (rows n, elapsed t):
     gives the share of the fixed part, and so the ratio r = fixed/per_row. The share moves to what the line says by
     w = (larger size / smaller size) - 1, at most 1: batches of nearly one size say little about a slope.
  2. Location. t = s · (r + n) with s the median of t / (r + n): a pause among the samples does not move it.
- 3. Scale. The tau-quantile of t / (s · (r + n)) raises the line. When the halves differ by a factor of 2 or more, each
-    half raises its own point, and q is the line through both: so noise may grow with the size of the batch, or not.
-Old behaviour is forgotten after W batches; the tail follows a replica that becomes slower after
-(1 - tau) · W + 1 batches, and one that becomes faster after W.
+ 3. Scale. The tau-quantile of t / (s · (r + n)), at most 1.5, raises the line. When the halves differ by a factor of 2
+    or more, each half raises its own point, and q is the line through both: so noise may grow with the size of the
+    batch, or not. What goes beyond 1.5 is a pause: no batch is small enough to avoid it, and small ones meet more.
+Old behaviour is forgotten after W batches; and at once when four batches in a row took more than 1.5 times, or less
+than 1/1.5, of what the location line says: then only those four are kept, and the shape.
 
 Sources: X. He, "Quantile Curves without Crossing", The American Statistician 51 (1997): regression quantiles restricted
 to location plus scale. A. Wald, "The Fitting of Straight Lines if Both Variables are Subject to Error", Annals of
@@ -24,6 +25,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
+from math import sqrt
 
 WINDOW = 64
 """How many batches are remembered."""
@@ -31,11 +33,18 @@ TAIL = 0.95
 """Which quantile of the latency is the tail."""
 _YOUNG = 16
 """Up to so many batches every one renews the fit..."""
-_PATIENCE = 4
-"""...later every fourth does, or one that took far longer than expected."""
+_PATIENCE = 8
+"""...later every eighth does, or one that was larger than any, or took far longer than expected."""
 _LEAST_HALF = 3
+_CHANGED = 4
 _SLOPE_SEEN = 0.2
-"""From which weight w on the shape counts as seen."""
+"""From which weight w on the shape counts as seen; it must also be twice as large as noise would make it."""
+_MANY = 16
+"""From so many batches in each half on each has a tail of its own."""
+_SIGMAS = 1.645
+"""The 95th percentile of the normal distribution."""
+_FIRST_NOISE = 0.05
+_MOST_RAISED = 1.5
 _FLATTEST = 1e-4
 """The least slope, as a share of latency per row."""
 
@@ -61,31 +70,23 @@ class LatencyCurve:
 
     def __init__(self, *, window: int = WINDOW, tail: float = TAIL) -> None:
         self._samples: deque[tuple[int, int]] = deque(maxlen=window)
+        self._window = window
         self._tail = tail
         self._fit: Fit | None = None
+        self._noise = _FIRST_NOISE  # sigma of latency, as a share of it
         self._unseen = 0  # samples since the fit
         self._ratio = 0.0  # fixed / per_row
+        self.knows_slope = False
+        """Whether batches of different sizes ever told the fixed part from the part per row."""
         self._since_slope = window
-        self._usual_rows = 1
         self._large_rows = 1
+        self._usual_fixed = self._usual_per_row = 0.0  # the location line
+        self._slower = self._faster = 0  # how many batches in a row were far off it
 
     @property
     def samples(self) -> int:
         """How many batches are remembered."""
         return len(self._samples)
-
-    @property
-    def since_slope(self) -> int:
-        """How many batches ago the sizes last differed enough to tell the fixed part from the part per row.
-
-        A whole window, or more, when they never did.
-        """
-        return self._since_slope
-
-    @property
-    def usual_rows(self) -> int:
-        """The median size of the remembered batches."""
-        return self._usual_rows
 
     @property
     def large_rows(self) -> int:
@@ -97,7 +98,24 @@ class LatencyCurve:
         self._samples.append((rows, elapsed_ns))
         self._since_slope += 1
         self._unseen += 1
-        if self._unseen < _PATIENCE and self._fit is not None and elapsed_ns > 1.25 * self._fit.predict_ns(rows):
+        if self._fit is not None:
+            self._compare(rows, elapsed_ns)
+
+    def _compare(self, rows: int, elapsed_ns: int) -> None:
+        """Sees whether a batch was something new."""
+        usual_ns = self._usual_fixed + self._usual_per_row * rows
+        if elapsed_ns > _MOST_RAISED * usual_ns:
+            self._slower, self._faster = self._slower + 1, 0
+        elif elapsed_ns * _MOST_RAISED < usual_ns:
+            self._slower, self._faster = 0, self._faster + 1
+        else:
+            self._slower = self._faster = 0
+        if _CHANGED in (self._slower, self._faster):
+            self._slower = self._faster = 0
+            while len(self._samples) > _CHANGED:
+                self._samples.popleft()
+            self._unseen = _PATIENCE
+        elif self._slower or rows > self._large_rows:
             self._unseen = _PATIENCE
 
     def fit(self) -> Fit | None:
@@ -108,31 +126,48 @@ class LatencyCurve:
         return self._fit
 
     def predict_ns(self, rows: int) -> int | None:
-        """The tail latency of a batch of `rows`; None before the first batch."""
+        """The tail latency of a batch of `rows`; None before the first batch.
+
+        As long as no slope was ever seen, a batch larger than any other is taken to need as long as those: what is not
+        known is not held against it.
+        """
         fit = self.fit()
-        return None if fit is None else fit.predict_ns(rows)
+        if fit is None:
+            return None
+        return fit.predict_ns(rows if self.knows_slope else min(rows, self._large_rows))
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether no slope was seen for a whole window: since the batches were all alike, or too noisy."""
+        return self._since_slope >= self._window
 
     def _renewed(self) -> Fit:
         samples = sorted(self._samples)
         size = len(samples)
-        self._usual_rows = samples[size // 2][0]
         self._large_rows = samples[-1 if size <= _YOUNG else -_LEAST_HALF][0]
-        least = min(_LEAST_HALF, size // 2)
-        split = bisect_right(samples, samples[0][0] + samples[-1][0], key=_twice_the_rows)
-        split = min(max(split, least), size - max(least, 1))
+        least = max(1, min(_LEAST_HALF, size // 2))
+        middle = samples[least - 1][0] + samples[-least][0]
+        split = bisect_right(samples, middle, key=_twice_the_rows)
         left, right = samples[:split], samples[split:]
-        at_left, at_right = (left or right)[split // 2][0], right[(size - split) // 2][0]
-        if at_right > at_left:
+        at_left, at_right = left[(split - 1) // 2][0], (right or left)[max(0, size - split - 1) // 2][0]
+        if right:
             self._see_slope(left, right, at_left, at_right)
         ratio = self._ratio
         per_row = max(_quantile([t / (ratio + n) for n, t in samples], 0.5), 1e-9)
         fixed = per_row * ratio
-        if at_right < 2 * at_left:
-            raised = max(1.0, _quantile([t / (fixed + per_row * n) for n, t in samples], self._tail))
+        self._usual_fixed, self._usual_per_row = fixed, per_row
+        raised = self._raise(samples, fixed, per_row)
+        if size > _YOUNG:
+            self._noise = (raised - 1) / _SIGMAS
+        if min(split, size - split) < _MANY or at_right < 2 * at_left:
             return Fit(fixed * raised, per_row * raised)
-        low = _quantile([t / (fixed + per_row * n) for n, t in left], self._tail) * (fixed + per_row * at_left)
-        high = _quantile([t / (fixed + per_row * n) for n, t in right], self._tail) * (fixed + per_row * at_right)
+        low = self._raise(left, fixed, per_row) * (fixed + per_row * at_left)
+        high = self._raise(right, fixed, per_row) * (fixed + per_row * at_right)
         return Fit(*_line(at_left, low, at_right, high))
+
+    def _raise(self, samples: list[tuple[int, int]], fixed: float, per_row: float) -> float:
+        """By what factor the tail of some samples is above the location line."""
+        return min(max(1.0, _quantile([t / (fixed + per_row * n) for n, t in samples], self._tail)), _MOST_RAISED)
 
     def _see_slope(
         self, left: list[tuple[int, int]], right: list[tuple[int, int]], at_left: int, at_right: int
@@ -142,8 +177,9 @@ class LatencyCurve:
         weight = min(1.0, at_right / at_left - 1)
         share = weight * fixed / (fixed + per_row * at_right) + (1 - weight) * self._ratio / (self._ratio + at_right)
         self._ratio = at_right * share / (1 - share)
-        if weight >= _SLOPE_SEEN:
+        if weight >= _SLOPE_SEEN and high - low > 2 * self._noise * high * sqrt(1 / len(left) + 1 / len(right)):
             self._since_slope = 0
+            self.knows_slope = True
 
 
 def _twice_the_rows(sample: tuple[int, int]) -> int:
@@ -159,6 +195,6 @@ def _line(at_left: int, low: float, at_right: int, high: float) -> tuple[float, 
 
 
 def _quantile(values: list[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed."""
+    """The value that about `share` of all do not exceed; of few values not the largest."""
     values.sort()
-    return values[min(len(values) - 1, int(share * len(values)))]
+    return values[int(share * (len(values) - 1))]

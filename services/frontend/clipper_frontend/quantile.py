@@ -17,15 +17,14 @@ class Quantile:
     more rows, if the usual size fits the budget: so it finds head-room that a wrong line hides.
 
     From nothing it converges in log2(rows) + 8 batches; it is back under its budget 8 batches after the model became
-    slower, and back at the largest size two windows (128 batches) after it became faster.
+    slower, and back at the largest size 16 batches after it became faster, by half at least; else after a window.
 
     Source: Clipper, NSDI 2017, section 4.3 (quantile regression, the alternative to AIMD).
     """
 
     def __init__(self, ceiling_rows: int, *, window: int = WINDOW) -> None:
         self._ceiling_rows = ceiling_rows
-        self._curve = LatencyCurve(window=window)
-        self._window = window
+        self.curve = LatencyCurve(window=window)
         self._proven_rows = 0
         self._rows = 1
         self._why = Why.LEARNING
@@ -34,16 +33,16 @@ class Quantile:
     def max_rows(self, budget_ns: int) -> int:
         """See BatchPolicy."""
         self._budget_ns = budget_ns
-        fit = self._curve.fit()
+        fit = self.curve.fit()
         if fit is None:
             return 1
         rows, why = fit.rows_within(budget_ns), Why.BUDGET
-        if self._curve.since_slope >= self._window:
-            usual = self._curve.usual_rows
-            step = usual + usual // 4 + 1
-            if rows < step and fit.predict_ns(usual) <= budget_ns:
+        if self.curve.is_stale:
+            large = self.curve.large_rows
+            step = large + large // 4 + 1
+            if rows < step and fit.predict_ns(large) <= budget_ns:
                 rows, why = step, Why.PROBE
-        reach = max(self._proven_rows, 2 * self._curve.large_rows)
+        reach = max(self._proven_rows, 2 * self.curve.large_rows)
         if rows > reach:
             rows, why = reach, Why.REACH
         if rows >= self._ceiling_rows:
@@ -55,7 +54,7 @@ class Quantile:
 
     def observe(self, rows: int, elapsed_ns: int) -> None:
         """See BatchPolicy."""
-        self._curve.observe(rows, elapsed_ns)
+        self.curve.observe(rows, elapsed_ns)
         if elapsed_ns <= self._budget_ns:
             self._proven_rows = max(self._proven_rows, rows)
         elif rows < self._proven_rows:
@@ -63,8 +62,8 @@ class Quantile:
 
     def predict_ns(self, rows: int) -> int | None:
         """See BatchPolicy."""
-        return self._curve.predict_ns(rows)
+        return self.curve.predict_ns(rows)
 
     def explain(self) -> Choice:
         """See BatchPolicy."""
-        return choice("quantile", self._rows, self._why, self._budget_ns, self._curve)
+        return choice("quantile", self._rows, self._why, self._budget_ns, self.curve)

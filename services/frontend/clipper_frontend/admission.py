@@ -1,0 +1,139 @@
+"""Can it be in time? When a query that arrives now would be answered, and how long a batch may take.
+
+Rules of this file
+ 1. Pure: numbers in, numbers out. All latencies are learned tail latencies, fixed + per_row · rows.
+ 2. A forecast is made anew after a batch was sent or answered, and read by every query in between: a few operations.
+ 3. What is not known is not held against a query: while a replica has answered nothing, its pool admits everything. It
+    also admits what an idle replica would get at once, and always sends something to an idle replica: so a curve that
+    is far too high is soon put right by the very batches that it is wrong about.
+
+How long a batch may take. Under full load a query that has just missed a batch waits while that one is computed, and
+then for its own: it is in time if each takes no more than half of the objective.
+    target = SHARE · objective / 2
+A larger batch would make those late that come next, a smaller one would waste the fixed cost. Where even the smallest
+batch takes more than that, a batch may take LEAST times as long as the smallest one. A second batch is sent ahead to a
+busy replica if it is full, if the first one will be done within LEAD · objective, and if a query that comes after both
+can still be in time: remaining + 2 · batch <= objective. That hides the network, and commits queries hardly earlier.
+
+Who is given up. If the most urgent query is in time only in a batch clearly smaller than the others would make, it is
+refused instead: one small batch for the sake of one query costs many others theirs, and under overload every batch
+would be such a one.
+
+When a query would be answered. With w rows waiting, itself included, and replicas i that are free at f_i and take n_i
+rows at a time, `first` being the one that is free first:
+    w <= n_first   max(now, f_first) + fixed_first + per_row_first · w
+    else           max(now, mean f) + ceil(w / sum n_i) · mean (fixed_i + per_row_i · n_i)
+since others come behind it and fill its batch.
+A replica that should have been free at f but is not is taken to need as long again as it is late: now + (now - f).
+
+Sources: batches of half the objective: H. Shen et al., "Nexus", SOSP 2019. Refusing by predicted latency what cannot
+be in time: A. Gujarati et al., "Serving DNNs like Clockwork", OSDI 2020. What it is against: Clipper's order serves
+what is just too late, and collapses at overload. The constants are by measurement (bench/simulate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+SHARE = 0.9
+LEAST = 1.25
+LEAD = 0.1
+SURE = 0.92
+"""A batch should be done in this share of the time that its most urgent query has left..."""
+ADMITTED = 0.97
+"""...and a query is admitted if it would be answered in this share of its time."""
+WORTHWHILE = 0.95
+"""Which share of the full batch one for an urgent query must have."""
+
+
+class Sizes(Protocol):
+    """What is known of one replica's batches."""
+
+    def max_rows(self, budget_ns: int) -> int:
+        """The largest batch that may take so long."""
+
+    def predict_ns(self, rows: int) -> int:
+        """The tail latency of a batch; 0 if it is not known."""
+
+
+def target_ns(objective_ns: int, smallest_ns: int) -> int:
+    """How long a batch should take at most.
+
+    Args:
+        objective_ns: from the arrival of its most urgent query to that query's deadline.
+        smallest_ns: what a batch of one row takes.
+    """
+    return max(int(SHARE * objective_ns) // 2, int(LEAST * smallest_ns))
+
+
+def may_go_ahead(objective_ns: int, remaining_ns: int, batch_ns: int) -> bool:
+    """Whether a full batch may be sent to a replica that still has something to do for `remaining_ns`."""
+    return remaining_ns <= LEAD * objective_ns and remaining_ns + 2 * batch_ns <= objective_ns
+
+
+def rows_in_time(sizes: Sizes, wanted_rows: int, left_ns: int) -> int:
+    """How large a batch can be whose most urgent query has `left_ns` left; 0 if that query is not worth it."""
+    sure_ns = int(SURE * left_ns)
+    if sizes.predict_ns(wanted_rows) <= sure_ns:
+        return wanted_rows
+    rows = min(wanted_rows, sizes.max_rows(sure_ns))
+    return rows if rows >= WORTHWHILE * wanted_rows and sizes.predict_ns(rows) <= sure_ns else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What is known of one replica."""
+
+    free_ns: int
+    """When it should have computed all batches that it has; 0 when it has none."""
+    batch_rows: int
+    """The largest batch that it would be given."""
+    fixed_ns: float
+    per_row_ns: float
+
+
+class Forecast:
+    """When queries that arrive would be answered, if all goes on as it did. Of at least one station."""
+
+    __slots__ = ("_batch_ns", "_batch_rows", "_first", "_free_ns", "_is_idle", "_sure_ns")
+
+    def __init__(self, stations: Sequence[Station], now_ns: int) -> None:
+        first = min(stations, key=_free_ns)
+        self._first = first
+        self._is_idle = not first.free_ns
+        self._sure_ns = (first.fixed_ns + first.per_row_ns * first.batch_rows) / SURE
+        size = len(stations)
+        self._free_ns = sum(station.free_ns or now_ns for station in stations) // size
+        self._batch_rows = sum(station.batch_rows for station in stations)
+        self._batch_ns = sum(station.fixed_ns + station.per_row_ns * station.batch_rows for station in stations) / size
+
+    def admits(self, now_ns: int, rows: int, deadline_ns: int) -> bool:
+        """Whether a query can be in time that is the last of `rows` rows, and will not be given up later."""
+        patience_ns = ADMITTED * (deadline_ns - now_ns)
+        first = self._first
+        if rows <= first.batch_rows and self._start_ns(first.free_ns, now_ns) + self._sure_ns <= patience_ns:
+            return True  # even in a full batch
+        start_ns, took_ns = self._last_batch(now_ns, rows)
+        return start_ns + took_ns / SURE <= patience_ns
+
+    def finish_ns(self, now_ns: int, rows: int) -> int:
+        """When the last one of `rows` rows that wait is answered."""
+        return now_ns + int(sum(self._last_batch(now_ns, rows)))
+
+    def _last_batch(self, now_ns: int, rows: int) -> tuple[float, float]:
+        """In how many nanoseconds the batch of the last one is begun, and what it takes."""
+        first = self._first
+        if rows <= first.batch_rows:
+            return self._start_ns(first.free_ns, now_ns), first.fixed_ns + first.per_row_ns * rows
+        before = (rows - 1) // self._batch_rows
+        return self._start_ns(self._free_ns, now_ns) + before * self._batch_ns, self._batch_ns
+
+    def _start_ns(self, free_ns: int, now_ns: int) -> int:
+        """In how many nanoseconds a batch is begun, of a replica that is free at `free_ns`."""
+        return free_ns - now_ns if free_ns > now_ns else 0 if self._is_idle else now_ns - free_ns
+
+
+def _free_ns(station: Station) -> int:
+    return station.free_ns
