@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
-from clipper_rpc.lifecycle import StopRequest, run, stop_on_signals
+from clipper_rpc.lifecycle import StopRequest, first_line, run, stop_on_signals
 
 
 @pytest.fixture
@@ -79,3 +82,41 @@ def test_a_process_that_ends_by_itself_raises_nothing(raised: list[signal.Signal
 
     run(main)
     assert raised == []
+
+
+async def test_the_first_line_of_a_pipe_is_taken_in_parts_and_the_rest_left() -> None:
+    read, write = os.pipe()
+    line = first_line(read)
+    os.write(write, b"hel")
+    await asyncio.sleep(0)
+    assert not line.done()
+    os.write(write, b"lo\nworld")
+    assert await line == b"hello"
+    os.close(write)
+
+
+async def test_a_pipe_that_ends_gives_what_came() -> None:
+    read, write = os.pipe()
+    line = first_line(read)
+    os.write(write, b"half")
+    os.close(write)
+    assert await line == b"half"
+
+
+def test_a_cancelled_wait_for_a_line_closes_the_pipe_once() -> None:
+    async def cancelled() -> list[int]:
+        read, write = os.pipe()
+        line = first_line(read)
+        line.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"x")
+        os.close(write)
+        return [os.dup(0) for _ in range(4)]  # whoever closes again, closes one of these
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        opened = runner.run(cancelled())
+    gc.collect()
+    for each in opened:
+        os.close(each)

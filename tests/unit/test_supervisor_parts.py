@@ -178,6 +178,21 @@ async def test_output_goes_into_the_file_and_awaited_words_are_noticed(tmp_path:
     assert (tmp_path / "x.log").read_text() == "starting\nall is ready now\nlast words"
 
 
+async def test_a_writer_that_got_away_does_not_hold_up_the_end_of_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = LogPump(LogFile(tmp_path / "x.log"))
+    read = os.read
+
+    def read_and_write_more(descriptor: int, count: int) -> bytes:
+        os.write(pump.write_fd, b"more\n")
+        return read(descriptor, count)
+
+    monkeypatch.setattr(os, "read", read_and_write_more)
+    pump.close()
+    assert (tmp_path / "x.log").read_text().startswith("more\n")
+
+
 def test_our_log_lines_are_made_readable_and_others_stay() -> None:
     line = '{"time": "T", "level": "info", "process": "p", "pid": 1, "logger": "l", "event": "listening", "port": 7}'
     assert readable(line) == "T info    listening port=7"

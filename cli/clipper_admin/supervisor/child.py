@@ -25,6 +25,7 @@ from clipper_admin.supervisor.commands import Command
 from clipper_admin.supervisor.leftovers import Ledger
 from clipper_admin.supervisor.log_files import LogFile, LogPump
 from clipper_admin.supervisor.records import ProcessStatus, State
+from clipper_rpc.lifecycle import first_line
 
 _GRACE_S = 13.0
 """From SIGTERM to SIGKILL: our processes drain for 10 s at most."""
@@ -122,11 +123,12 @@ class Child:
             return
         finally:
             os.close(ready_write)
+        ready = first_line(ready_read)
         self._pid = process.pid
         self._ledger.add(process.pid)
         _log.info("process_started", extra={"child": self.command.name, "child_pid": process.pid})
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch_ready(said, ready_read))
+            watching = tasks.create_task(self._watch_ready(said, ready))
             stopping = tasks.create_task(self._end_when_asked(process))
             code = await process.wait()
             watching.cancel()
@@ -154,22 +156,15 @@ class Child:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
-    async def _watch_ready(self, said: asyncio.Future[None] | None, ready_read: int) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ready_read, "rb")
-        )
-        try:
-            if said is not None:
-                await said
-            else:
-                line = await reader.readline()
-                if not line:  # it has closed the pipe without a word; its end is what counts
-                    return
-                with contextlib.suppress(ValueError, KeyError):  # the line is for the address only
-                    self._address = self.command.address or str(json.loads(line)["address"])
-        finally:
-            transport.close()
+    async def _watch_ready(self, said: asyncio.Future[None] | None, ready: asyncio.Future[bytes]) -> None:
+        line = await ready
+        if said is not None:
+            await said
+        elif not line:  # it has closed the pipe without a word; its end is what counts
+            return
+        else:
+            with contextlib.suppress(ValueError, KeyError):  # the line is for the address only
+                self._address = self.command.address or str(json.loads(line)["address"])
         if self._state is State.STARTING:
             self._state = State.RUNNING
             _log.info("process_ready", extra={"child": self.command.name, "address": self._address})

@@ -13,6 +13,8 @@ _ROTATE_AT_BYTES = 10 * 1024 * 1024
 _KEPT = 2
 """Older files beside the current one, .1 the younger: at most 30 MB per process."""
 _CHUNK_BYTES = 64 * 1024
+_DRAINED_CHUNKS = 64
+"""More than a pipe holds, however it is set up: 4 MB."""
 _TAIL_LINES = 15
 
 
@@ -70,23 +72,28 @@ class LogPump:
 
     def tail(self) -> str:
         """The last lines so far, readable."""
-        while self._pump():
-            pass
+        self._drain()
         return "\n".join(readable(line.decode(errors="replace")) for line in self._lines)
 
     def close(self) -> None:
         """Takes what is still in the pipe, and ends."""
-        while self._pump():
-            pass
+        self._drain()
         self._loop.remove_reader(self._read)
         os.close(self._read)
         os.close(self.write_fd)
         self._file.close()
 
+    def _drain(self) -> None:
+        for _ in range(_DRAINED_CHUNKS):  # a process that got away may write for ever
+            if not self._pump():
+                break
+
     def _pump(self) -> bool:
         try:
             data = os.read(self._read, _CHUNK_BYTES)
         except BlockingIOError:
+            return False
+        if not data:  # all writers are gone
             return False
         self._file.write(data)
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")

@@ -8,7 +8,6 @@ with backoff. Children notice a parent that was killed by the end of a pipe.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from contextlib import suppress
 
 from clipper_frontend.backoff import Backoff
 from clipper_frontend.settings import Settings
-from clipper_rpc.lifecycle import StopRequest
+from clipper_rpc.lifecycle import StopRequest, first_line
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Workers:
             started_s = time.monotonic()
             process, ready = await self._start(parent_fd)
             self._running.add(process)
-            is_ready = await _is_ready(ready)
+            is_ready = b"address" in await first_line(ready)
             if is_ready and not was_ready:
                 was_ready = True
                 self._not_ready -= 1
@@ -114,20 +113,6 @@ class Workers:
             os.close(told)
         _log.info("worker_started", extra={"worker_pid": process.pid})
         return process, ready
-
-
-async def _is_ready(descriptor: int) -> bool:
-    """Waits for a worker's line; False when it ended without."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
-    )
-    try:
-        line = await reader.readline()
-    finally:
-        transport.close()
-    return bool(line) and "address" in json.loads(line)
 
 
 async def serve_with_workers(settings: Settings, stop: StopRequest, on_ready: Callable[[str], None]) -> None:

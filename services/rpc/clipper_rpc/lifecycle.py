@@ -6,6 +6,7 @@ Source of the signal handling: uvicorn's capture_signals.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -63,3 +64,32 @@ def run(main: Callable[[StopRequest], Coroutine[Any, Any, None]]) -> None:
     if received is not None:
         signal.signal(received, signal.SIG_DFL)
         signal.raise_signal(received)
+
+
+def first_line(descriptor: int) -> asyncio.Future[bytes]:
+    """The first line that comes through a pipe, or what came of it before its end. Takes over the descriptor.
+
+    An event loop's `connect_read_pipe` would have the descriptor belong to two, the loop's handle and the file object,
+    and when it is cancelled uvloop closes it twice: the second time it may be somebody else's.
+    """
+    loop = asyncio.get_running_loop()
+    received = bytearray()
+    line: asyncio.Future[bytes] = loop.create_future()
+
+    def take() -> None:
+        try:
+            part = os.read(descriptor, 4096)
+        except BlockingIOError:
+            return
+        received.extend(part)
+        if (not part or b"\n" in part) and not line.done():
+            line.set_result(bytes(received).partition(b"\n")[0])
+
+    def end(_: asyncio.Future[bytes]) -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+    os.set_blocking(descriptor, False)
+    loop.add_reader(descriptor, take)
+    line.add_done_callback(end)
+    return line
