@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "clipper_rpc": ROOT / "services/rpc/clipper_rpc",
+    "clipper_selection": ROOT / "services/rpc/clipper_selection",
     "clipper_frontend": ROOT / "services/frontend/clipper_frontend",
     "clipper_manager": ROOT / "services/manager/clipper_manager",
     "clipper_runtime": ROOT / "runtimes/python/clipper_runtime",
@@ -100,9 +102,16 @@ def test_services_never_import_one_another(package: str, room: str, file: Path) 
             "clipper_frontend",
             "clipper_manager",
         }  # it saves models with the runtime's own writer
-    elif package == "clipper_rpc":
+    elif package in {"clipper_rpc", "clipper_selection"}:  # the ground on which the others stand
         forbidden = set(PACKAGES) - {package}
     assert tops(file).isdisjoint(forbidden)
+
+
+def test_selection_policies_stand_on_the_standard_library_alone() -> None:
+    for file in sorted(PACKAGES["clipper_selection"].rglob("*.py")):
+        found = tops(file)
+        assert found <= sys.stdlib_module_names | {"clipper_selection"}
+        assert found.isdisjoint(NOT_IN_PURE)
 
 
 def test_errors_know_no_wire() -> None:

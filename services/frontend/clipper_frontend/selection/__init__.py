@@ -1,0 +1,4 @@
+"""Which models answer a query, by policy; the policies themselves are in `clipper_selection`.
+
+records   what was shown for a query; the seams to the states and to whoever takes records
+"""
