@@ -87,3 +87,25 @@ def test_reasons_are_numbered_as_in_the_proto(reason: Reason) -> None:
 def test_the_empty_table_knows_nobody() -> None:
     assert not EMPTY.routes
     assert not EMPTY.groups
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != "succeed"])
+def test_an_answer_that_comes_late_is_offered_once_to_whoever_asked_for_it(ending: str) -> None:
+    late: list[bytes] = []
+    query = query_that_tells([])
+    query.on_late = late.append
+    ENDINGS[ending](query)
+    query.fail(Reason.MODEL_ERROR)
+    assert late == []
+    query.succeed(b"first", BATCH)
+    query.succeed(b"second", BATCH)
+    assert late == [b"first"]
+
+
+def test_an_answer_in_time_is_not_late() -> None:
+    late: list[bytes] = []
+    query = query_that_tells([])
+    query.on_late = late.append
+    query.succeed(b"first", BATCH)
+    query.succeed(b"second", BATCH)
+    assert late == []

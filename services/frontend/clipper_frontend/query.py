@@ -5,6 +5,7 @@ Rules of this file
  2. `on_done` is called exactly once, by whichever of `succeed`, `fail` and `expire` comes first; never after `leave`.
     All four may be called at any time, in any order, as often as anyone likes.
  3. Whatever ends a query also takes it out of the queue that it waits in.
+ 4. An answer that comes after the query has ended goes to `on_late`, at most once: it is of use to a cache.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Query:
         "kind",
         "losses",
         "on_done",
+        "on_late",
         "output",
         "problem",
         "query_id",
@@ -95,6 +97,8 @@ class Query:
         self.arrived_ns = arrived_ns
         self.deadline_ns = deadline_ns
         self.on_done = on_done
+        self.on_late: Callable[[bytes], None] | None = None
+        """Gets a model's serialized output that comes when the query has ended already."""
         self.is_done = False
         self.is_waiting = False
         self.queue: Discards | None = None
@@ -112,6 +116,9 @@ class Query:
             self.output = output
             self.batch = batch
             self._end()(self)
+        elif self.on_late is not None and self.batch is None:
+            on_late, self.on_late = self.on_late, None
+            on_late(output)
 
     def fail(self, reason: Reason, problem: str = "", kind: str = "") -> None:
         """Ends it without a prediction. `kind` and `problem` say more where the reason alone does not."""
