@@ -129,6 +129,15 @@ def test_several_models_are_asked_in_turn_of_their_weights() -> None:
     assert len(models) == 200
 
 
+def test_a_version_on_trial_is_asked_beside_the_current_one() -> None:
+    subject = predictor()
+    on_trial = Version(VERSION.model, "trial", "uid-trial", VERSION.input_type)
+    route = TABLE.changed([on_trial, Model(VERSION.model, VERSION.version, "trial", 0.5)], []).route("app")
+    asked = [subject.version(route, "") for _ in range(200)]
+    assert {each.version for each in asked if each is not None} == {VERSION.version, "trial"}
+    assert subject.version(route, VERSION.version) == VERSION
+
+
 def test_a_query_gets_an_id_of_its_own_and_is_handed_to_the_dispatcher() -> None:
     dispatcher = FakeDispatcher()
     subject, route = predictor(dispatcher), TABLE.route("app")

@@ -64,6 +64,31 @@ def test_several_linked_models_share_by_their_weights(point: float, model: str) 
     assert found.model == model
 
 
+def on_trial(share: float, *entities: routes.Entity) -> routes.Route:
+    """An application whose model "sum" has version 1 on trial beside 2."""
+    return TABLE.changed([Model("sum", "2", "1", share), *entities], []).route("both")
+
+
+@pytest.mark.parametrize(("point", "label"), [(0.0, "1"), (0.09, "1"), (0.1, "2"), (0.99, "2")])
+def test_a_version_on_trial_gets_its_share_of_the_queries(point: float, label: str) -> None:
+    route = TABLE.changed([Model("sum", "2", "1", 0.1)], []).route("app")
+    assert route.version_at(point) == version("sum", label)
+
+
+@pytest.mark.parametrize(
+    ("point", "found"),
+    [(0.74, version("other")), (0.76, version("sum", "1")), (0.874, version("sum", "1")), (0.876, version("sum", "2"))],
+)
+def test_a_version_on_trial_gets_its_share_of_what_its_model_gets(point: float, found: Version) -> None:
+    assert on_trial(0.5).version_at(point) == found
+
+
+def test_a_version_on_trial_that_is_gone_gets_nothing() -> None:
+    table = TABLE.changed([Model("sum", "2", "3", 0.5)], [])
+    assert table.route("app").version_at(0.0) == version("sum", "2")
+    assert table.route("app").canaries == ()
+
+
 def test_any_version_of_the_linked_model_can_be_asked_for_by_name() -> None:
     assert TABLE.route("app").pinned("1") == version("sum", "1")
     assert TABLE.route("app").pinned("2") == version("sum", "2")

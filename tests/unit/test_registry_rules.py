@@ -76,8 +76,8 @@ class World:
         new = ModelVersion(model, version, input_type, create_time_ns=self.ids, uid=f"uid{self.ids}")
         return self.do(lambda draft: rules.create_version(draft, new, activate=activate))
 
-    def activate(self, model: str, version: str) -> Model:
-        return self.do(lambda draft: rules.activate_version(draft, model, version))
+    def activate(self, model: str, version: str, share: float = 1.0) -> Model:
+        return self.do(lambda draft: rules.activate_version(draft, model, version, share))
 
     def link(self, application: str, model: str, weight: float = 1.0) -> Application:
         return self.do(lambda draft: rules.link_model(draft, application, model, weight))
@@ -293,6 +293,44 @@ class TestVersions:
         world.activate("m", "1")
         assert world.last.is_empty
 
+    def test_one_is_put_on_trial_beside_the_current_one(self, world: World) -> None:
+        world.version("m", "1", activate=True)
+        world.version("m", "2")
+        tried = world.activate("m", "2", 0.1)
+        assert (tried.current_version, tried.canary_version, tried.canary_share) == ("1", "2", 0.1)
+        assert world.activate("m", "2", 0.5).canary_share == 0.5
+        world.version("m", "3")
+        assert world.activate("m", "3", 0.2).canary_version == "3"
+
+    @pytest.mark.parametrize("version", ["1", "2"])
+    def test_a_trial_ends_when_either_version_is_activated(self, world: World, version: str) -> None:
+        world.version("m", "1", activate=True)
+        world.version("m", "2")
+        world.activate("m", "2", 0.1)
+        ended = world.activate("m", version)
+        assert (ended.current_version, ended.canary_version, ended.canary_share) == (version, "", 0.0)
+
+    @pytest.mark.parametrize("version", ["1", "2"])
+    def test_a_trial_ends_when_either_version_is_deleted(self, world: World, version: str) -> None:
+        world.version("m", "1", activate=True)
+        world.version("m", "2")
+        world.activate("m", "2", 0.1)
+        world.delete("m", version)
+        ended = world.state.model("m")
+        assert (ended.canary_version, ended.canary_share) == ("", 0.0)
+        assert ended.current_version == ("" if version == "1" else "1")
+
+    def test_a_trial_needs_another_current_version_of_the_same_type(self, world: World) -> None:
+        world.version("m", "1")
+        with pytest.raises(InvalidField, match="no version is current yet"):
+            world.activate("m", "1", 0.5)
+        world.activate("m", "1")
+        with pytest.raises(InvalidField, match="the current version itself"):
+            world.activate("m", "1", 0.5)
+        world.version("m", "2", STRINGS)
+        with pytest.raises(InvalidField, match="takes strings, but the current version takes doubles"):
+            world.activate("m", "2", 0.5)
+
     def test_only_what_is_there_goes_live(self, world: World) -> None:
         with pytest.raises(ModelNotFound):
             world.activate("m", "1")
@@ -486,6 +524,10 @@ class Anything(RuleBasedStateMachine):
     def activate_version(self, model: str, version: str) -> None:
         self.attempt(lambda: self.world.activate(model, version))
 
+    @rule(model=MODELS, version=VERSIONS)
+    def try_version(self, model: str, version: str) -> None:
+        self.attempt(lambda: self.world.activate(model, version, 0.25))
+
     @rule(model=MODELS, version=VERSIONS, force=st.booleans())
     def delete_version(self, model: str, version: str, force: bool) -> None:
         self.attempt(lambda: self.world.delete(model, version, force=force))
@@ -525,6 +567,16 @@ class Anything(RuleBasedStateMachine):
                 assert model.input_type == application.input_type
                 if model.current_version:
                     assert state.version(link.model, model.current_version).input_type == application.input_type
+                if model.canary_version:
+                    assert state.version(link.model, model.canary_version).input_type == application.input_type
+
+    @invariant()
+    def a_version_on_trial_exists_beside_a_current_one(self) -> None:
+        for model in self.world.state.all(Model):
+            assert bool(model.canary_version) == (model.canary_share > 0)
+            if model.canary_version:
+                assert self.world.state.version(model.name, model.canary_version).state is VersionState.STAGED
+                assert model.current_version not in ("", model.canary_version)
 
     @invariant()
     def replicas_have_a_version_and_an_address_of_their_own(self) -> None:

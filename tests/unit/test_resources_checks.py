@@ -123,6 +123,14 @@ def test_a_weight_is_above_zero_and_one_by_default() -> None:
             checks.weight("weight", wrong)
 
 
+def test_a_share_is_above_zero_and_at_most_one_and_all_by_default() -> None:
+    assert checks.share("share", 0) == 1
+    assert checks.share("share", 0.25) == 0.25
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(InvalidField, match="share"):
+            checks.share("share", wrong)
+
+
 def test_labels_are_free_text() -> None:
     checks.model_version(replace(VERSION, labels=("a label", "ü", "x" * 256)))
 

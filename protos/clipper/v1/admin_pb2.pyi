@@ -53,18 +53,22 @@ class SelectionPolicy(_message.Message):
     def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "input_type", "current_version", "linked_applications", "revision")
+    __slots__ = ("name", "input_type", "current_version", "linked_applications", "revision", "canary_version", "canary_share")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     LINKED_APPLICATIONS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_SHARE_FIELD_NUMBER: _ClassVar[int]
     name: str
     input_type: _values_pb2.InputType
     current_version: str
     linked_applications: _containers.RepeatedScalarFieldContainer[str]
     revision: int
-    def __init__(self, name: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., current_version: _Optional[str] = ..., linked_applications: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
+    canary_version: str
+    canary_share: float
+    def __init__(self, name: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., current_version: _Optional[str] = ..., linked_applications: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., canary_version: _Optional[str] = ..., canary_share: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("model", "version", "input_type", "labels", "image", "data_path", "batching", "state", "create_time", "uid", "revision")
@@ -307,12 +311,14 @@ class ListModelVersionsResponse(_message.Message):
     def __init__(self, model_versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ActivateModelVersionRequest(_message.Message):
-    __slots__ = ("model", "version")
+    __slots__ = ("model", "version", "share")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    share: float
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
 
 class ActivateModelVersionResponse(_message.Message):
     __slots__ = ("model",)

@@ -218,8 +218,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateModelVersion(self, request, context):
-        """Makes a version the current one: unpinned queries go to it from then on. Its input type must agree with every
-        linked application.
+        """Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
+        beside the current one. Its input type must agree with every linked application.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

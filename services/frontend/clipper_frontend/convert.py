@@ -13,7 +13,8 @@ def entity_from(message: Entity) -> routes.Entity | None:
         case "application":
             return _application(message.application)
         case "model":
-            return routes.Model(message.model.name, message.model.current_version)
+            model = message.model
+            return routes.Model(model.name, model.current_version, model.canary_version, model.canary_share)
         case "model_version":
             return _version(message.model_version)
         case "replica":

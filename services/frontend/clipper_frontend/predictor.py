@@ -62,7 +62,7 @@ class Predictor:
         return self._table.route(application)
 
     def version(self, route: Route, pinned: str) -> Version | None:
-        """The version that shall answer: the pinned one, else that of the linked model, by their weights if several.
+        """The version that shall answer: the pinned one, else a live one of a linked model, by their shares.
 
         None when there is none to ask; such a query is answered with the reason.
 
@@ -72,7 +72,7 @@ class Predictor:
         """
         if pinned:
             return route.pinned(pinned)
-        if len(route.current) == 1:
+        if len(route.current) == 1 and not route.canaries:
             return route.current[0]
         return route.version_at(random.random())
 

@@ -50,6 +50,9 @@ class Model:
 
     name: str
     current_version: str = ""
+    canary_version: str = ""
+    """On trial beside the current one; empty when none is."""
+    canary_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,14 @@ def key_of(entity: Entity) -> Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A version on trial, and the share of a model's unpinned queries that it gets."""
+
+    version: Version
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """All that answering one application's queries needs, looked up beforehand."""
 
@@ -127,15 +138,26 @@ class Route:
     """Running sums of the links' weights, the last one 1."""
     pinnable: Mapping[str, Version]
     """Every version of the linked model, where there is exactly one."""
+    canaries: tuple[Canary | None, ...] = ()
+    """The version on trial of each linked model; empty when none has one."""
 
     def version_at(self, point: float) -> Version | None:
-        """The current version of the linked model into whose share `point`, from 0 up to 1, falls.
+        """The live version of the linked model into whose share `point`, from 0 up to 1, falls.
 
         None when no model is linked, or none of its versions is active.
         """
-        if len(self.current) <= 1:
-            return self.current[0] if self.current else None
-        return self.current[min(bisect_right(self.shares, point), len(self.current) - 1)]
+        if not self.current:
+            return None
+        index = min(bisect_right(self.shares, point), len(self.current) - 1)
+        if not self.canaries:
+            return self.current[index]
+        below = self.shares[index - 1] if index else 0.0
+        return self.live(index, (point - below) / (self.shares[index] - below))
+
+    def live(self, index: int, point: float) -> Version | None:
+        """The version of a linked model that unpinned queries go to: of its share of points, the one on trial."""
+        canary = self.canaries[index] if self.canaries else None
+        return canary.version if canary is not None and point < canary.share else self.current[index]
 
     def pinned(self, version: str) -> Version | None:
         """The asked version of the linked model; None when no model is linked.
@@ -215,6 +237,7 @@ class RouteTable:
     def _route(self, application: Application, versions: Mapping[str, Mapping[str, Version]]) -> Route:
         links = sorted(application.links, key=lambda link: link.model)
         total = sum(link.weight for link in links) or 1.0
+        canaries = tuple(self._canary(link.model, versions) for link in links)
         return Route(
             name=application.name,
             input_type=application.input_type,
@@ -224,6 +247,7 @@ class RouteTable:
             current=tuple(self._current(link.model, versions) for link in links),
             shares=tuple(accumulate(link.weight / total for link in links)),
             pinnable=versions.get(links[0].model, {}) if len(links) == 1 else {},
+            canaries=canaries if any(canaries) else (),
         )
 
     def _current(self, model: str, versions: Mapping[str, Mapping[str, Version]]) -> Version | None:
@@ -231,6 +255,13 @@ class RouteTable:
         if not isinstance(entity, Model):
             return None
         return versions.get(model, {}).get(entity.current_version)
+
+    def _canary(self, model: str, versions: Mapping[str, Mapping[str, Version]]) -> Canary | None:
+        entity = self._entities.get(model_key(model))
+        if not isinstance(entity, Model) or not entity.canary_version:
+            return None
+        version = versions.get(model, {}).get(entity.canary_version)
+        return Canary(version, entity.canary_share) if version is not None else None
 
 
 EMPTY = RouteTable({})

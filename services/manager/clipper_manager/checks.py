@@ -123,6 +123,13 @@ def weight(field: str, value: float) -> float:
     return value
 
 
+def share(field: str, value: float) -> float:
+    """The share of a model's queries that a version gets; 0 stands for 1."""
+    if not 0 <= value <= 1:  # NaN is not, either
+        raise _refuse(field, f"is {value}; a share is above 0 and at most 1 (default 1)")
+    return value or 1.0
+
+
 def rows(field: str, value: int) -> int:
     """A count of inputs or batches; 0 leaves it to the frontend."""
     if not 0 <= value <= MAX_ROWS:

@@ -109,11 +109,12 @@ class Registry:
         new = replace(checks.model_version(new), create_time_ns=self._now_ns(), uid=self._new_id())
         return await self._ledger.change(lambda draft: rules.create_version(draft, new, activate=activate))
 
-    async def activate_version(self, model: str, version: str) -> ModelView:
-        """Makes a version the current one of its model."""
+    async def activate_version(self, model: str, version: str, share: float = 0) -> ModelView:
+        """Makes a version the current one of its model or, with a share below 1, puts it on trial beside that."""
         checks.name("model", model)
         checks.version("version", version)
-        activated = await self._ledger.change(lambda draft: rules.activate_version(draft, model, version))
+        share = checks.share("share", share)
+        activated = await self._ledger.change(lambda draft: rules.activate_version(draft, model, version, share))
         return ModelView(activated, _linked(self._ledger.state, model))
 
     async def delete_version(self, model: str, version: str, *, force: bool) -> None:

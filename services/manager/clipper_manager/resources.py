@@ -97,6 +97,10 @@ class Model:
     current_version: str = ""
     """Empty when none is active."""
     revision: int = 0
+    canary_version: str = ""
+    """On trial beside the current one; empty when none is."""
+    canary_share: float = 0.0
+    """The share of unpinned queries that the version on trial gets, above 0 and below 1."""
 
     @property
     def key(self) -> str:

@@ -6,6 +6,7 @@ Invariants
  3. All applications that a model is linked to take the same type as its current version.
  4. An application has at most as many links as its policy uses.
  5. A replica has a version. One address serves one replica.
+ 6. A version on trial exists, beside a current one that it is not.
 
 Decisions that the contract leaves open
  - Deleting the last version of a linked model keeps the name and its links, as Clipper does: a version that is deployed
@@ -123,17 +124,30 @@ def create_version(draft: Draft, new: ModelVersion, *, activate: bool) -> ModelV
     return draft.version(new.model, new.version)
 
 
-def activate_version(draft: Draft, model: str, version: str) -> Model:
-    """Makes a version the current one."""
+def activate_version(draft: Draft, model: str, version: str, share: float = 1.0) -> Model:
+    """Makes a version the current one or, with a share below 1, puts it on trial beside it."""
     new = draft.version(model, version)
     _agree_with_links(draft, new)
     old_model = draft.model(model)
+    if share < 1:
+        return _try_version(draft, old_model, new, share)
     if old_model.current_version not in ("", version):
         draft.put(replace(draft.version(model, old_model.current_version), state=VersionState.STAGED))
     draft.put(replace(new, state=VersionState.ACTIVE))
-    draft.put(replace(old_model, current_version=version))
+    draft.put(replace(old_model, current_version=version, canary_version="", canary_share=0.0))
     _settle(draft, model)
     return draft.model(model)
+
+
+def _try_version(draft: Draft, model: Model, new: ModelVersion, share: float) -> Model:
+    if model.current_version in ("", new.version):
+        which = "it is the current version itself" if model.current_version else "no version is current yet"
+        raise InvalidField(field="share", problem=f"is {share:g}, but {which}; leave it out to activate the version")
+    current = draft.version(model.name, model.current_version)
+    if new.input_type != current.input_type:
+        problem = f"takes {new.input_type}, but the current version takes {current.input_type}"
+        raise InvalidField(field="version", problem=problem)
+    return draft.put(replace(model, canary_version=new.version, canary_share=share))
 
 
 def delete_version(draft: Draft, model: str, version: str, *, force: bool) -> None:
@@ -143,7 +157,9 @@ def delete_version(draft: Draft, model: str, version: str, *, force: bool) -> No
         linked = draft.linked_to(model)
         if linked and not force:
             raise VersionInUse(version=version, model=model, application=linked[0].name)
-        draft.put(replace(draft.model(model), current_version=""))
+        draft.put(replace(draft.model(model), current_version="", canary_version="", canary_share=0.0))
+    elif draft.model(model).canary_version == version:
+        draft.put(replace(draft.model(model), canary_version="", canary_share=0.0))
     for replica in list(draft.all(Replica)):
         if (replica.model, replica.version) == (model, version):
             draft.delete(replica)

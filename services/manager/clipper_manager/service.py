@@ -74,8 +74,8 @@ class AdminService:
     async def activate_model_version(
         self, request: adm.ActivateModelVersionRequest
     ) -> adm.ActivateModelVersionResponse:
-        """Makes a version the current one."""
-        model = await self._registry.activate_version(request.model, request.version)
+        """Makes a version the current one, or puts it on trial."""
+        model = await self._registry.activate_version(request.model, request.version, request.share)
         return adm.ActivateModelVersionResponse(model=outgoing.from_model_view(model))
 
     async def delete_model_version(self, request: adm.DeleteModelVersionRequest) -> adm.DeleteModelVersionResponse:

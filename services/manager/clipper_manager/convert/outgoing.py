@@ -45,6 +45,8 @@ def from_model(value: Model, linked_applications: tuple[str, ...] = ()) -> admin
         name=value.name,
         input_type=numbers.INPUT_TYPE_NUMBERS[value.input_type],
         current_version=value.current_version,
+        canary_version=value.canary_version,
+        canary_share=value.canary_share,
         linked_applications=linked_applications,
         revision=value.revision,
     )

@@ -429,7 +429,11 @@ type Model struct {
 	// The applications that it is linked to, by name. Set in responses.
 	LinkedApplications []string `protobuf:"bytes,4,rep,name=linked_applications,json=linkedApplications,proto3" json:"linked_applications,omitempty"`
 	// The cluster revision of its last change. Set by the manager.
-	Revision      int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// A version on trial beside the current one. Empty when there is none.
+	CanaryVersion string `protobuf:"bytes,6,opt,name=canary_version,json=canaryVersion,proto3" json:"canary_version,omitempty"`
+	// The share of unpinned queries that goes to the version on trial, above 0 and below 1; 0 when there is none.
+	CanaryShare   float64 `protobuf:"fixed64,7,opt,name=canary_share,json=canaryShare,proto3" json:"canary_share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -495,6 +499,20 @@ func (x *Model) GetLinkedApplications() []string {
 func (x *Model) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *Model) GetCanaryVersion() string {
+	if x != nil {
+		return x.CanaryVersion
+	}
+	return ""
+}
+
+func (x *Model) GetCanaryShare() float64 {
+	if x != nil {
+		return x.CanaryShare
 	}
 	return 0
 }
@@ -1922,13 +1940,17 @@ func (x *ListModelVersionsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Asks to make a version current.
+// Asks to make a version current, or to put it on trial.
 type ActivateModelVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model's name. Required.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The version. Required.
-	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The share of unpinned queries that it gets, from 0 to 1. Below 1 the current version stays current and gets the
+	// rest: the version is on trial (a canary), in place of another one that was. Default 0, and 1: it becomes the
+	// current version, and no version is on trial any more; so the trial ends with either of the two.
+	Share         float64 `protobuf:"fixed64,3,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +1997,13 @@ func (x *ActivateModelVersionRequest) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *ActivateModelVersionRequest) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
 }
 
 // The result of ActivateModelVersion.
@@ -2818,14 +2847,16 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
 	"\n" +
 	"parameters\x18\x02 \x01(\v2\x17.google.protobuf.StructR\n" +
-	"parameters\"\xc7\x01\n" +
+	"parameters\"\x91\x02\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\n" +
 	"input_type\x18\x02 \x01(\x0e2\x15.clipper.v1.InputTypeR\tinputType\x12'\n" +
 	"\x0fcurrent_version\x18\x03 \x01(\tR\x0ecurrentVersion\x12/\n" +
 	"\x13linked_applications\x18\x04 \x03(\tR\x12linkedApplications\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x03R\brevision\"\xd6\x03\n" +
+	"\brevision\x18\x05 \x01(\x03R\brevision\x12%\n" +
+	"\x0ecanary_version\x18\x06 \x01(\tR\rcanaryVersion\x12!\n" +
+	"\fcanary_share\x18\a \x01(\x01R\vcanaryShare\"\xd6\x03\n" +
 	"\fModelVersion\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x124\n" +
@@ -2931,10 +2962,11 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"\x84\x01\n" +
 	"\x19ListModelVersionsResponse\x12?\n" +
 	"\x0emodel_versions\x18\x01 \x03(\v2\x18.clipper.v1.ModelVersionR\rmodelVersions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"c\n" +
 	"\x1bActivateModelVersionRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"G\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x01R\x05share\"G\n" +
 	"\x1cActivateModelVersionResponse\x12'\n" +
 	"\x05model\x18\x01 \x01(\v2\x11.clipper.v1.ModelR\x05model\"a\n" +
 	"\x19DeleteModelVersionRequest\x12\x14\n" +

@@ -74,8 +74,8 @@ type AdminServiceClient interface {
 	GetModelVersion(ctx context.Context, in *GetModelVersionRequest, opts ...grpc.CallOption) (*GetModelVersionResponse, error)
 	// Lists versions, of one model or of all, by model name and then by time of creation.
 	ListModelVersions(ctx context.Context, in *ListModelVersionsRequest, opts ...grpc.CallOption) (*ListModelVersionsResponse, error)
-	// Makes a version the current one: unpinned queries go to it from then on. Its input type must agree with every
-	// linked application.
+	// Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
+	// beside the current one. Its input type must agree with every linked application.
 	ActivateModelVersion(ctx context.Context, in *ActivateModelVersionRequest, opts ...grpc.CallOption) (*ActivateModelVersionResponse, error)
 	// Deletes a version. Its replicas get no more queries. A version that is current of a linked model can only be
 	// deleted with force.
@@ -317,8 +317,8 @@ type AdminServiceServer interface {
 	GetModelVersion(context.Context, *GetModelVersionRequest) (*GetModelVersionResponse, error)
 	// Lists versions, of one model or of all, by model name and then by time of creation.
 	ListModelVersions(context.Context, *ListModelVersionsRequest) (*ListModelVersionsResponse, error)
-	// Makes a version the current one: unpinned queries go to it from then on. Its input type must agree with every
-	// linked application.
+	// Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
+	// beside the current one. Its input type must agree with every linked application.
 	ActivateModelVersion(context.Context, *ActivateModelVersionRequest) (*ActivateModelVersionResponse, error)
 	// Deletes a version. Its replicas get no more queries. A version that is current of a linked model can only be
 	// deleted with force.
