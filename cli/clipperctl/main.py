@@ -12,6 +12,7 @@ import click
 from clipperctl.apps import app, link, unlink
 from clipperctl.clusters import logs, start, status, stop
 from clipperctl.completion import completion
+from clipperctl.doctor import doctor
 from clipperctl.models import model
 from clipperctl.predict import predict
 from clipperctl.session import common_options
@@ -61,7 +62,7 @@ def cli(**_options: object) -> None:
     """
 
 
-for _command in (start, stop, status, logs, app, model, link, unlink, predict, completion):
+for _command in (start, stop, status, doctor, logs, app, model, link, unlink, predict, completion):
     cli.add_command(_command)
 
 

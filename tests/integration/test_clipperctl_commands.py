@@ -138,6 +138,17 @@ def test_errors_are_one_line_and_exit_codes_tell_their_kind(shell: Shell) -> Non
     assert "version 1 already" in shell.fails(4, *again)
 
 
+def test_the_doctor_finds_a_healthy_cluster_well_and_says_what_to_do_about_others(shell: Shell) -> None:
+    findings = {each["subject"]: each for each in shell.data("doctor")}
+    assert {each["verdict"] for each in findings.values()} <= {"ok", "warning"}
+    assert findings["application greeter"]["found"] == "is answered by shout"
+    assert {"Redis", "clocks", "process gateway", "REST query port", "replica shout:1:0"} <= set(findings)
+    assert "clipperctl start" in shell.run("doctor", "--cluster", "other").stdout
+    elsewhere = shell.run("doctor", "--manager", "127.0.0.1:1", "--quiet")
+    assert elsewhere.returncode == 1
+    assert "✗ manager: 127.0.0.1:1" in elsewhere.stdout
+
+
 def test_what_destroys_asks_first(shell: Shell) -> None:
     shell.ok("app", "register", "spare", "--input-type", "doubles")
     run = shell.run("app", "unregister", "spare", stdin="n\n")
