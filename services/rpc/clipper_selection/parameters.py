@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from clipper_selection import plugins
+
 
 class BadParameter(ValueError):
     """A policy's parameter that cannot be; `parameter` names it, `problem` says what is allowed."""
@@ -45,17 +47,19 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A parameter that is one of a few words."""
+    """A parameter that is one of a few words, or the name of a plug-in of an entry-point group."""
 
     name: str
     default: str
     allowed: tuple[str, ...]
     about: str
+    group: str = ""
 
     def check(self, given: object) -> str:
         """The value. Raises as `Number.check` does."""
-        if not isinstance(given, str) or given not in self.allowed:
-            allowed = ", ".join(f'"{each}"' for each in self.allowed)
+        words = (*self.allowed, *sorted(plugins.found(self.group) if self.group else ()))
+        if not isinstance(given, str) or given not in words:
+            allowed = ", ".join(f'"{each}"' for each in words)
             raise BadParameter(self.name, f'is {_shown(given)}; it is one of {allowed} (default "{self.default}")')
         return given
 

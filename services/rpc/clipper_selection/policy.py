@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from clipper_selection.losses import loss_of
 from clipper_selection.parameters import Parameter, checked
-from clipper_selection.values import Value
+from clipper_selection.values import Value, are_equal
 
 State = Mapping[str, float]
 """What a policy has learned: additive numbers by name."""
@@ -59,7 +60,9 @@ class Combined:
     confidence: float
     """From 0 to 1: the share of the weight of all asked models that agrees with it. Missing models do not agree."""
     weights: Mapping[str, float]
-    """The weight of each model that arrived in the answer; together 1."""
+    """The weight in it of each model that arrived; together 1."""
+    form: str
+    """The model whose answer it is, or, for a mean, after whose answer it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class Policy(ABC):
     def combine(self, state: State, asked: Sequence[Arm], answers: Sequence[Answer]) -> Combined:
         """The answer, made of one or more that arrived, in the order of the asked. By default the first one."""
         first = answers[0]
-        return Combined(first.value, 1.0, {first.model: 1.0})
+        return Combined(first.value, 1.0, {first.model: 1.0}, first.model)
 
     def observe(self, state: State, outcome: Outcome) -> Mapping[str, float]:
         """What to add to the state."""
@@ -125,6 +128,14 @@ class Policy(ABC):
     def bounds(self, models: Sequence[str]) -> tuple[Bound, ...]:
         """What to keep close together after each addition."""
         return ()
+
+    def loss(self, answer: Value, truth: Value) -> float:
+        """How wrong an answer is, from 0 to 1: by default as the parameters `loss` and `loss_scale` say."""
+        return loss_of(self.parameters)(answer, truth)
+
+    def agree(self, one: Value, other: Value) -> bool:
+        """Whether two answers count as the same, so that a reward for one is a reward for the other."""
+        return are_equal(one, other)
 
     def inherited(self, state: State) -> Mapping[str, float]:
         """What a new context starts from, given its application's state."""

@@ -1,0 +1,63 @@
+"""How often each model was judged, and how well it did: the state of all policies that learn.
+
+State   {model}/plays    outcomes that are known
+        {model}/reward   the sum of 1 - loss over them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clipper_selection.parameters import Number, Parameter
+from clipper_selection.policy import Outcome, State
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Number("memory", 0.0, 0.0, 1e12, "how many outcomes of a model count, the latest most; 0: all, for ever"),
+    Number("inherit", 10.0, 0.0, 1e12, "with how many outcomes per model a new context starts, at most"),
+)
+"""What policies that go by counts take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What is known of one model."""
+
+    plays: float
+    reward: float
+
+    @property
+    def mean(self) -> float:
+        """The mean reward; 1 where nothing is known, so that it gets its chance."""
+        return self.reward / self.plays if self.plays > 0 else 1.0
+
+
+def count_of(state: State, model: str) -> Count:
+    """What is known of a model."""
+    plays = state.get(f"{model}/plays", 0.0)
+    return Count(plays, min(max(state.get(f"{model}/reward", 0.0), 0.0), max(plays, 0.0)))
+
+
+def counted(state: State, outcome: Outcome, memory: float = 0.0) -> dict[str, float]:
+    """What to add for an outcome.
+
+    With a memory of m outcomes, a model that has n of them keeps a mean in which the newest weighs 1/min(n, m): once n
+    has reached m, as much is taken away as comes in. Source: Sutton and Barto, Reinforcement Learning (2018), §2.5.
+    """
+    added: dict[str, float] = {}
+    for model, loss in outcome.losses.items():
+        known = count_of(state, model)
+        forgotten = min(max(known.plays + 1.0 - memory, 0.0), 1.0) if memory else 0.0
+        added[f"{model}/plays"] = 1.0 - forgotten
+        added[f"{model}/reward"] = 1.0 - loss - forgotten * known.mean
+    return added
+
+
+def inherited(state: State, most: float) -> Mapping[str, float]:
+    """The counts, with the means kept and each model's plays at most so many."""
+    scaled: dict[str, float] = {}
+    for name, value in state.items():
+        model, _, what = name.rpartition("/")
+        plays = state.get(f"{model}/plays", 0.0)
+        scaled[name] = value * most / plays if what in ("plays", "reward") and plays > most else value
+    return scaled
