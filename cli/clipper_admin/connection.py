@@ -15,7 +15,7 @@ from clipper_admin.container_manager import NO_CONTAINER, ContainerManager
 from clipper_admin.exceptions import ClipperException, UnconnectedException
 from clipper_admin.resources import Application, ModelVersion
 from clipper_rpc.errors import ClipperError, Code, VersionExists
-from clipper_runtime.manifest import InputType, checked_name, checked_version
+from clipper_runtime.names import InputType, checked_name, checked_version
 
 _LIVE_WITHIN_S = 60.0
 _log = logging.getLogger(__name__)

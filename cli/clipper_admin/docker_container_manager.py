@@ -24,7 +24,8 @@ from clipper_admin.exceptions import (
     UnconnectedException,
 )
 from clipper_rpc.probe import is_serving
-from clipper_runtime.manifest import FILE_NAME, checked_name
+from clipper_runtime.manifest import FILE_NAME
+from clipper_runtime.names import checked_name
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
 from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
 from clipper_admin.supervisor.log_files import last_lines
 from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, JsonObject, Settings, State
-from clipper_runtime.manifest import checked_name
+from clipper_runtime.names import checked_name
 
 _log = logging.getLogger(__name__)
 

@@ -7,11 +7,14 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipper_admin.exceptions import ClipperException
 from clipper_runtime.errors import RuntimeFault
-from clipper_runtime.manifest import InputType, Manifest
-from clipper_runtime.model_dir import open_model_dir
+from clipper_runtime.names import InputType
+
+if TYPE_CHECKING:
+    from clipper_runtime.manifest import Manifest
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][-._A-Za-z0-9]*)\s*(?:\[[^]]*\])?\s*(?:==\s*([^\s,;]+))?")
 
@@ -22,10 +25,7 @@ def checked(model_dir: Path, name: str, version: str, input_type: str) -> Manife
     Raises:
         ClipperException: it is not; says which field, and what to do.
     """
-    try:
-        manifest = open_model_dir(model_dir).manifest
-    except RuntimeFault as error:
-        raise ClipperException(str(error)) from error
+    manifest = _opened(model_dir)
     for field, wanted, found in (
         ("name", name, manifest.name),
         ("version", version, manifest.version),
@@ -44,11 +44,17 @@ def saved_as(model_dir: Path) -> tuple[str, str]:
     Raises:
         ClipperException: it is none, or not as its manifest says.
     """
+    manifest = _opened(model_dir)
+    return manifest.version, str(manifest.input_type)
+
+
+def _opened(model_dir: Path) -> Manifest:
+    from clipper_runtime.model_dir import open_model_dir  # here, since it takes long to import
+
     try:
-        manifest = open_model_dir(model_dir).manifest
+        return open_model_dir(model_dir).manifest
     except RuntimeFault as error:
         raise ClipperException(str(error)) from error
-    return manifest.version, str(manifest.input_type)
 
 
 def copied(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from clipper_admin.exceptions import ClipperException
 from clipper_rpc.errors import InvalidField
 from clipper_runtime.codec import decoder
 from clipper_runtime.errors import RuntimeFault
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 from clipper_runtime.packing import pack
 
 

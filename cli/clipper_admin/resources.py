@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 
 @dataclass(frozen=True, slots=True)

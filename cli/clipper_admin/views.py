@@ -7,8 +7,6 @@ import json
 import math
 from typing import Any
 
-import numpy as np
-
 from clipper_admin.resources import Application, ModelVersion, Replica
 
 
@@ -58,13 +56,13 @@ def plain(value: object) -> Any:
     match value:
         case bytes():
             return base64.b64encode(value).decode()
-        case np.ndarray():
-            return plain(value.tolist())
         case float() if not math.isfinite(value):
             return None
         case list() | tuple():
             return [plain(each) for each in value]
         case dict():
             return {str(key): plain(each) for key, each in value.items()}
+        case _ if hasattr(value, "tolist"):  # an array; numpy takes long to import
+            return plain(value.tolist())
         case _:
             return value

@@ -15,7 +15,7 @@ from clipper_admin.doctor import Verdict
 from clipper_admin.resources import Application, Instance, Link, Model, Replica
 from clipper_admin.supervisor.records import ClusterStatus, ProcessStatus
 from clipper_rpc.errors import NoReplica
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 
 class FakeClient(Client):

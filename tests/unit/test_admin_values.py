@@ -13,7 +13,7 @@ from clipper_admin.convert.values import from_output, to_input, to_output
 from clipper_admin.models import check_packages
 from clipper_admin.resources import Application, Link, ModelVersion
 from clipper_rpc.errors import InvalidField
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 
 @pytest.mark.parametrize(

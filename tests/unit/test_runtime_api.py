@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import clipper_runtime
 from clipper_runtime import errors
 
@@ -39,3 +42,12 @@ def test_the_exit_codes_are_these() -> None:
         "LoadError": 6,
         "CannotListen": 7,
     }
+
+
+def test_commands_start_without_what_takes_long_to_import() -> None:
+    code = (
+        "import sys, clipperctl.main, clipper_admin.connection, clipper_admin.local_container_manager; "
+        "print(sorted({'numpy', 'pydantic', 'cloudpickle', 'httpx', 'docker'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

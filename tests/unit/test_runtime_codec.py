@@ -16,7 +16,7 @@ from clipper.v1 import values_pb2 as values
 from clipper.wire.v1 import wire_pb2
 from clipper_runtime.codec import DATA_TYPES, Batch, decoder, read_varint
 from clipper_runtime.convert import varint
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 MESSAGES: dict[InputType, Any] = {
     InputType.INTEGERS: values.Integers,

@@ -9,7 +9,7 @@ import pytest
 
 from clipper.v1 import values_pb2
 from clipper_runtime import InputType, Manifest
-from clipper_runtime.manifest import checked_name, checked_version
+from clipper_runtime.names import checked_name, checked_version
 
 DIGEST = "0" * 64
 

@@ -23,7 +23,7 @@ from clipper_admin.resources import (
 from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import Status
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 _INPUT_TYPES = {each.number: each for each in InputType}
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
 
 from clipper.model.v1 import model_service_pb2
 from clipper.v1 import values_pb2
 from clipper_rpc.errors import InvalidField
-from clipper_runtime.codec import DATA_TYPES
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 _INT32 = range(-(2**31), 2**31)
 _EXACT = 2**53
-_NUMBERS_OF = {dtype: number for number, dtype in DATA_TYPES.items()}
 
 
 def to_input(value: object, input_type: InputType) -> values_pb2.Input:
@@ -80,8 +77,7 @@ def from_output(output: values_pb2.Output) -> Any:
         case "bytes":
             return output.bytes
         case "tensor":
-            tensor = output.tensor
-            return np.frombuffer(tensor.data, DATA_TYPES[tensor.data_type]).reshape(tuple(tensor.shape))
+            return _array(output.tensor)
         case _:
             return None
 
@@ -95,7 +91,7 @@ def model_request(values: Iterable[object], input_type: InputType) -> bytes:
 def _numbers(value: object, input_type: InputType) -> list[float]:
     wanted = "a list of numbers, e.g. [1.1, 2.2, 3.3]"
     elements = _elements(value, input_type, wanted)
-    if not all(isinstance(each, int | float | np.number) and not isinstance(each, bool) for each in elements):
+    if not all(isinstance(each, int | float | Real) and not isinstance(each, bool) for each in elements):
         raise _refused(value, input_type, wanted)
     return [float(each) for each in elements]
 
@@ -104,17 +100,14 @@ def _integers(value: object) -> list[int]:
     wanted = "a list of whole numbers of 32 bits, e.g. [1, 2, 3]"
     elements = _elements(value, InputType.INTEGERS, wanted)
     for each in elements:
-        if not isinstance(each, int | np.integer) or isinstance(each, bool) or int(each) not in _INT32:
+        if not isinstance(each, int | Integral) or isinstance(each, bool) or int(each) not in _INT32:
             raise _refused(value, InputType.INTEGERS, wanted)
     return [int(each) for each in elements]
 
 
 def _elements(value: object, input_type: InputType, wanted: str) -> list[Any]:
-    if isinstance(value, np.ndarray):
-        if value.ndim != 1:
-            raise _refused(value, input_type, wanted)
-        return list(value)
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+    is_table = getattr(value, "ndim", 1) != 1  # an array; numpy takes long to import
+    if is_table or isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         raise _refused(value, input_type, wanted)
     return list(value)
 
@@ -130,13 +123,25 @@ def _raw(value: object) -> bytes:
     raise _refused(value, InputType.BYTES, 'bytes, or base64 text, e.g. "aGVsbG8="')
 
 
+def _array(tensor: values_pb2.Tensor) -> Any:
+    import numpy as np  # here and below, since it takes long to import
+
+    from clipper_runtime.codec import DATA_TYPES
+
+    return np.frombuffer(tensor.data, DATA_TYPES[tensor.data_type]).reshape(tuple(tensor.shape))
+
+
 def _tensor(value: object) -> values_pb2.Tensor:
+    import numpy as np
+
+    from clipper_runtime.codec import DATA_TYPES
+
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         array = np.empty(0, object)
     little = array.dtype.newbyteorder("<")
-    number = _NUMBERS_OF.get(little)
+    number = next((number for number, each in DATA_TYPES.items() if each == little), None)
     if number is None:
         raise _refused(value, InputType.TENSORS, "an array of numbers, e.g. [[1.5, 2.0], [3.0, 4.5]]")
     data = array.astype(little, copy=False).tobytes()

@@ -15,6 +15,7 @@ service           ModelService on the raw transport
 worker            the threads that compute, in order
 codec, convert    bytes to arrays, and what a model returns to bytes
 predict           one batch, and the inputs at fault alone
+names             what models may be called, and the types of their inputs
 manifest          what a model directory says of itself
 model_dir         checks and loads it; before that, nothing of it runs
 saving            writes it
@@ -24,21 +25,30 @@ lease             stays registered, from its own thread
 client            calls the manager
 settings, app     the process
 errors            why a model cannot be saved, opened or loaded
+
+Names are imported when they are first used, so that programs that only need one of them stay quick and small.
 """
 
-from clipper_runtime.errors import (
-    CannotListen,
-    EnvironmentMismatch,
-    LoadError,
-    MissingModule,
-    ModelDirError,
-    RuntimeFault,
-    SaveError,
-)
-from clipper_runtime.manifest import InputType, Manifest
-from clipper_runtime.model import FunctionModel, Model, ModelInputs, ModelOutputs
-from clipper_runtime.model_dir import ModelDir, open_model_dir
-from clipper_runtime.saving import save_class, save_function
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipper_runtime.errors import (
+        CannotListen,
+        EnvironmentMismatch,
+        LoadError,
+        MissingModule,
+        ModelDirError,
+        RuntimeFault,
+        SaveError,
+    )
+    from clipper_runtime.manifest import Manifest
+    from clipper_runtime.model import FunctionModel, Model, ModelInputs, ModelOutputs
+    from clipper_runtime.model_dir import ModelDir, open_model_dir
+    from clipper_runtime.names import InputType
+    from clipper_runtime.saving import save_class, save_function
 
 __all__ = [
     "CannotListen",
@@ -59,3 +69,33 @@ __all__ = [
     "save_class",
     "save_function",
 ]
+
+_MODULES = {
+    "CannotListen": "errors",
+    "EnvironmentMismatch": "errors",
+    "FunctionModel": "model",
+    "InputType": "names",
+    "LoadError": "errors",
+    "Manifest": "manifest",
+    "MissingModule": "errors",
+    "Model": "model",
+    "ModelDir": "model_dir",
+    "ModelDirError": "errors",
+    "ModelInputs": "model",
+    "ModelOutputs": "model",
+    "RuntimeFault": "errors",
+    "SaveError": "errors",
+    "open_model_dir": "model_dir",
+    "save_class": "saving",
+    "save_function": "saving",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

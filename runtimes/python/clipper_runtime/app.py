@@ -32,9 +32,9 @@ from clipper_rpc.reflection import reflection_methods
 from clipper_runtime.client import RegistryClient, Replica
 from clipper_runtime.errors import CannotListen, RuntimeFault
 from clipper_runtime.lease import LeaseKeeper
-from clipper_runtime.manifest import InputType
 from clipper_runtime.model import Model
 from clipper_runtime.model_dir import load_class, open_model_dir
+from clipper_runtime.names import InputType
 from clipper_runtime.service import SERVICE, ModelInfo, ModelService
 from clipper_runtime.settings import Settings
 from clipper_runtime.worker import Worker

@@ -14,7 +14,7 @@ from clipper.registry.v1 import registry_pb2, registry_pb2_grpc
 from clipper_rpc.errors import Cancelled, Code
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import Status
-from clipper_runtime.manifest import InputType
+from clipper_runtime.names import InputType
 
 M = TypeVar("M", bound=Message)
 

@@ -20,8 +20,8 @@ from google.protobuf.message import DecodeError
 
 from clipper.v1 import values_pb2
 from clipper.wire.v1 import wire_pb2
-from clipper_runtime.manifest import InputType
 from clipper_runtime.model import ModelInputs
+from clipper_runtime.names import InputType
 from clipper_runtime.predict import Failure
 
 INVALID_INPUT = "InvalidInput"

@@ -17,17 +17,8 @@ from typing import Any
 
 from clipper_runtime.environment import packages_of, python_version
 from clipper_runtime.errors import SaveError
-from clipper_runtime.manifest import (
-    CODE_DIRECTORY,
-    FILE_NAME,
-    ClassEntry,
-    FunctionEntry,
-    InputType,
-    ListedFile,
-    Manifest,
-    checked_name,
-    checked_version,
-)
+from clipper_runtime.manifest import CODE_DIRECTORY, FILE_NAME, ClassEntry, FunctionEntry, ListedFile, Manifest
+from clipper_runtime.names import InputType, checked_name, checked_version
 from clipper_runtime.packing import Packed, pack
 from clipper_runtime.sources import collect, is_local
 

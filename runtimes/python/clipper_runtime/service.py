@@ -20,8 +20,8 @@ from clipper_rpc.services import method_name
 from clipper_rpc.transport import Methods, Status, Unary, UnaryCall
 from clipper_runtime.codec import Batch, decoder
 from clipper_runtime.convert import response
-from clipper_runtime.manifest import InputType
 from clipper_runtime.model import Model
+from clipper_runtime.names import InputType
 from clipper_runtime.predict import Outcomes, predict_each
 from clipper_runtime.worker import Worker
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from clipper_runtime.manifest import InputType, checked_class, checked_name, checked_version
+from clipper_runtime.names import InputType, checked_class, checked_name, checked_version
 
 _PREFIX = "CLIPPER_RUNTIME_"
 
