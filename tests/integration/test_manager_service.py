@@ -94,13 +94,14 @@ async def test_a_version_is_kept_as_it_was_given(call: Client) -> None:
         image="registry/sum:1",
         data_path="/models/sum",
         batching={"policy": "POLICY_FIXED", "max_batch_rows": 8, "linger": {"nanos": 5_000_000}, "no_retry": True},
+        no_cache=True,
     )
     created = (await call("CreateModelVersion", model_version=wanted)).model_version
     assert created.state == admin_pb2.ModelVersion.STATE_STAGED
     assert created.uid
     got = (await call("GetModelVersion", model="m", version="1")).model_version
     assert got == created
-    for field in ("labels", "image", "data_path", "batching"):
+    for field in ("labels", "image", "data_path", "batching", "no_cache"):
         assert getattr(got, field) == getattr(wanted, field)
     assert (await call("GetModel", model="m")).model.current_version == ""
 
@@ -370,3 +371,74 @@ async def test_a_request_that_does_not_parse_is_refused(call: Client) -> None:
     done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     call.channel.call("/clipper.v1.AdminService/GetModel", b"\xff\xff\xff", done.set_result)
     assert (await done).status.code == Code.INVALID_ARGUMENT
+
+
+def change(**fields: Any) -> admin_pb2.Change:
+    return admin_pb2.Change(**fields)
+
+
+def version_of(model: str, version: str = "1", **fields: Any) -> admin_pb2.Change:
+    wanted = admin_pb2.ModelVersion(model=model, version=version, input_type=DOUBLES)
+    return change(create_model_version={"model_version": wanted, "activate": True, **fields})
+
+
+def link_of(application: str, model: str) -> admin_pb2.Change:
+    return change(link_model={"application": application, "model": model})
+
+
+async def test_several_changes_are_one_step_and_build_on_one_another(call: Client) -> None:
+    changes = [version_of("m"), change(create_application={"application": application()}), link_of("a", "m")]
+    await call("ApplyChanges", changes=changes)
+    found = (await call("GetApplication", application="a")).application
+    assert [link.model for link in found.links] == ["m"]
+    assert found.revision == (await call("GetModelVersion", model="m", version="1")).model_version.revision
+
+
+async def test_of_changes_of_which_one_is_refused_none_is_made(call: Client) -> None:
+    changes = [version_of("m"), change(create_application={"application": application()}), link_of("a", "other")]
+    with pytest.raises(ModelNotFound):
+        await call("ApplyChanges", changes=changes)
+    assert not (await call("ListModels")).models
+    assert not (await call("ListApplications")).applications
+
+
+async def test_looking_at_changes_tells_all_that_would_be_refused_and_makes_none(call: Client) -> None:
+    changes = [
+        change(create_application={"application": application(name="No")}),
+        change(create_application={"application": application()}),
+        link_of("a", "m"),
+        version_of("m"),
+        link_of("a", "m"),
+        change(),
+    ]
+    problems = (await call("ApplyChanges", changes=changes, validate_only=True)).problems
+    assert [(each.position, Code(each.error.code)) for each in problems] == [
+        (0, Code.INVALID_ARGUMENT),
+        (2, Code.NOT_FOUND),
+        (5, Code.INVALID_ARGUMENT),
+    ]
+    assert "application.name" in problems[0].error.message
+    assert not (await call("ListApplications")).applications
+
+
+async def test_every_kind_of_change_can_be_made_with_others(call: Client) -> None:
+    await call("ApplyChanges", changes=[version_of("m"), change(create_application={"application": application()})])
+    staged = change(create_model_version={"model_version": {"model": "m", "version": "2", "input_type": DOUBLES}})
+    changes = [
+        link_of("a", "m"),
+        staged,
+        change(activate_model_version={"model": "m", "version": "2"}),
+        change(delete_model_version={"model": "m", "version": "1"}),
+        change(update_application={"application": application(default_output={"string": "none"})}),
+        change(unlink_model={"application": "a", "model": "m"}),
+    ]
+    await call("ApplyChanges", changes=changes)
+    assert (await call("GetApplication", application="a")).application.default_output.string == "none"
+    assert (await call("GetModel", model="m")).model.current_version == "2"
+    await call("ApplyChanges", changes=[change(delete_application={"application": "a"})])
+    assert not (await call("ListApplications")).applications
+
+
+async def test_more_changes_than_a_step_takes_are_refused(call: Client) -> None:
+    with pytest.raises(InvalidField, match="at most 10000"):
+        await call("ApplyChanges", changes=[change()] * 10_001)

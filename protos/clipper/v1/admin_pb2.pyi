@@ -5,6 +5,7 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -71,7 +72,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., current_version: _Optional[str] = ..., linked_applications: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., canary_version: _Optional[str] = ..., canary_share: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("model", "version", "input_type", "labels", "image", "data_path", "batching", "state", "create_time", "uid", "revision")
+    __slots__ = ("model", "version", "input_type", "labels", "image", "data_path", "batching", "state", "create_time", "uid", "revision", "no_cache")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ModelVersion.State]
@@ -91,6 +92,7 @@ class ModelVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     input_type: _values_pb2.InputType
@@ -102,7 +104,8 @@ class ModelVersion(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     uid: str
     revision: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., labels: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., data_path: _Optional[str] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., state: _Optional[_Union[ModelVersion.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uid: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    no_cache: bool
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., labels: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., data_path: _Optional[str] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., state: _Optional[_Union[ModelVersion.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uid: _Optional[str] = ..., revision: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class Batching(_message.Message):
     __slots__ = ("policy", "max_batch_rows", "linger", "max_queue_rows", "max_batches_in_flight", "no_retry")
@@ -367,6 +370,48 @@ class ListModelsResponse(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[Model]
     next_page_token: str
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("create_application", "update_application", "delete_application", "link_model", "unlink_model", "create_model_version", "activate_model_version", "delete_model_version")
+    CREATE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    LINK_MODEL_FIELD_NUMBER: _ClassVar[int]
+    UNLINK_MODEL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    create_application: CreateApplicationRequest
+    update_application: UpdateApplicationRequest
+    delete_application: DeleteApplicationRequest
+    link_model: LinkModelRequest
+    unlink_model: UnlinkModelRequest
+    create_model_version: CreateModelVersionRequest
+    activate_model_version: ActivateModelVersionRequest
+    delete_model_version: DeleteModelVersionRequest
+    def __init__(self, create_application: _Optional[_Union[CreateApplicationRequest, _Mapping]] = ..., update_application: _Optional[_Union[UpdateApplicationRequest, _Mapping]] = ..., delete_application: _Optional[_Union[DeleteApplicationRequest, _Mapping]] = ..., link_model: _Optional[_Union[LinkModelRequest, _Mapping]] = ..., unlink_model: _Optional[_Union[UnlinkModelRequest, _Mapping]] = ..., create_model_version: _Optional[_Union[CreateModelVersionRequest, _Mapping]] = ..., activate_model_version: _Optional[_Union[ActivateModelVersionRequest, _Mapping]] = ..., delete_model_version: _Optional[_Union[DeleteModelVersionRequest, _Mapping]] = ...) -> None: ...
+
+class ApplyChangesRequest(_message.Message):
+    __slots__ = ("changes", "validate_only")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    validate_only: bool
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class ApplyChangesResponse(_message.Message):
+    __slots__ = ("problems",)
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    problems: _containers.RepeatedCompositeFieldContainer[ChangeProblem]
+    def __init__(self, problems: _Optional[_Iterable[_Union[ChangeProblem, _Mapping]]] = ...) -> None: ...
+
+class ChangeProblem(_message.Message):
+    __slots__ = ("position", "error")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    error: _status_pb2.Status
+    def __init__(self, position: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class GetReplicaRequest(_message.Message):
     __slots__ = ("model", "version", "replica_id")

@@ -112,6 +112,11 @@ class AdminServiceStub:
                 request_serializer=clipper_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=clipper_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ApplyChanges = channel.unary_unary(
+                '/clipper.v1.AdminService/ApplyChanges',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.ApplyChangesRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.ApplyChangesResponse.FromString,
+                _registered_method=True)
         self.GetReplica = channel.unary_unary(
                 '/clipper.v1.AdminService/GetReplica',
                 request_serializer=clipper_dot_v1_dot_admin__pb2.GetReplicaRequest.SerializeToString,
@@ -247,6 +252,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyChanges(self, request, context):
+        """Makes several changes in one step, each decided on what those before it leave: all of them or, if one is refused,
+        none. The order is the caller's; a model version comes before what links it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReplica(self, request, context):
         """Returns one replica.
         """
@@ -347,6 +360,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=clipper_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
                     response_serializer=clipper_dot_v1_dot_admin__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ApplyChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyChanges,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.ApplyChangesRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.ApplyChangesResponse.SerializeToString,
             ),
             'GetReplica': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReplica,
@@ -755,6 +773,33 @@ class AdminService:
             '/clipper.v1.AdminService/ListModels',
             clipper_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
             clipper_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/ApplyChanges',
+            clipper_dot_v1_dot_admin__pb2.ApplyChangesRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.ApplyChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

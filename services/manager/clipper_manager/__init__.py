@@ -6,6 +6,7 @@ resources               the values: applications, models, versions, replicas, in
 checks                  what their fields may be
 state                   a configuration: looked up, and drafted anew
 rules                   what a change does to it, or why it is refused
+changes                 what callers may change, checked, alone or several together
 store                   what the registry needs of a store: atomic commits, leases, a stream of changes
 mirror, feed            the configuration in memory, kept up with the store; what watchers read
 ledger                  how a change is decided on the mirror and committed to the store

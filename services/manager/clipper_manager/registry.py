@@ -9,23 +9,25 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from clipper_manager import checks, rules
+from clipper_manager.changes import Changes, Wanted, problems, together
 from clipper_manager.feed import Step, Whole
 from clipper_manager.ledger import Ledger
 from clipper_manager.pages import Page, PageRequest, SortKey, page
 from clipper_manager.resources import Application, InputType, Instance, Model, ModelVersion, Replica
-from clipper_manager.state import State, by_age
+from clipper_manager.state import Draft, State, by_age
 from clipper_manager.store import Position, Store
-from clipper_rpc.errors import InternalError, InvalidField, LeaseEnded, ReplicaUnhealthy
+from clipper_rpc.errors import ClipperError, InternalError, InvalidField, LeaseEnded, ReplicaUnhealthy
 
 _log = logging.getLogger(__name__)
 
 QUERY_IDS_AT_ONCE = 2**30
 MAX_QUERY_ID = 2**53
+MAX_CHANGES = 10_000
 
 
 class ReplicaChecker(Protocol):
@@ -60,36 +62,29 @@ class Registry:
         self._checker = checker
         self._now_ns = now_ns
         self._new_id = new_id
+        self._changes = Changes(now_ns, new_id)
 
     # Applications
 
     async def create_application(self, new: Application) -> Application:
         """Creates an application without links."""
-        new = replace(checks.application(new), links=(), create_time_ns=self._now_ns())
-        return await self._ledger.change(lambda draft: rules.create_application(draft, new))
+        return await self._ledger.change(self._changes.create_application(new))
 
     async def update_application(self, new: Application, input_type: InputType | None) -> Application:
         """Replaces what may change of an application, if `new.revision` is 0 or that of the stored one."""
-        new = checks.application(new)
-        return await self._ledger.change(lambda draft: rules.update_application(draft, new, input_type, new.revision))
+        return await self._ledger.change(self._changes.update_application(new, input_type))
 
     async def delete_application(self, name: str) -> None:
         """Deletes an application with its links."""
-        checks.name("application", name)
-        await self._ledger.change(lambda draft: rules.delete_application(draft, name))
+        await self._ledger.change(self._changes.delete_application(name))
 
     async def link_model(self, application: str, model: str, weight: float) -> Application:
         """Links a model to an application."""
-        checks.name("application", application)
-        checks.name("model", model)
-        weight = checks.weight("weight", weight)
-        return await self._ledger.change(lambda draft: rules.link_model(draft, application, model, weight))
+        return await self._ledger.change(self._changes.link_model(application, model, weight))
 
     async def unlink_model(self, application: str, model: str) -> Application:
         """Removes the link of a model to an application."""
-        checks.name("application", application)
-        checks.name("model", model)
-        return await self._ledger.change(lambda draft: rules.unlink_model(draft, application, model))
+        return await self._ledger.change(self._changes.unlink_model(application, model))
 
     async def application(self, name: str) -> Application:
         """One application."""
@@ -106,22 +101,16 @@ class Registry:
 
     async def create_version(self, new: ModelVersion, *, activate: bool) -> ModelVersion:
         """Registers a version, and its model with the first one."""
-        new = replace(checks.model_version(new), create_time_ns=self._now_ns(), uid=self._new_id())
-        return await self._ledger.change(lambda draft: rules.create_version(draft, new, activate=activate))
+        return await self._ledger.change(self._changes.create_version(new, activate=activate))
 
     async def activate_version(self, model: str, version: str, share: float = 0) -> ModelView:
         """Makes a version the current one of its model or, with a share below 1, puts it on trial beside that."""
-        checks.name("model", model)
-        checks.version("version", version)
-        share = checks.share("share", share)
-        activated = await self._ledger.change(lambda draft: rules.activate_version(draft, model, version, share))
+        activated = await self._ledger.change(self._changes.activate_version(model, version, share))
         return ModelView(activated, _linked(self._ledger.state, model))
 
     async def delete_version(self, model: str, version: str, *, force: bool) -> None:
         """Deletes a version with its replicas."""
-        checks.name("model", model)
-        checks.version("version", version)
-        await self._ledger.change(lambda draft: rules.delete_version(draft, model, version, force=force))
+        await self._ledger.change(self._changes.delete_version(model, version, force=force))
 
     async def version(self, model: str, version: str) -> ModelVersion:
         """One version."""
@@ -154,6 +143,18 @@ class Registry:
             return Page(tuple(views), found.next_token)
 
         return await self._ledger.read(read)
+
+    # Several changes in one step
+
+    async def apply(self, wanted: Sequence[Wanted]) -> None:
+        """Makes all of these changes or, if one is refused, none."""
+        _check_count(wanted)
+        await self._ledger.change(together(wanted, self._changes))
+
+    async def problems(self, wanted: Sequence[Wanted]) -> list[tuple[int, ClipperError]]:
+        """Which of these changes would be refused, by position, and why; nothing is changed."""
+        _check_count(wanted)
+        return await self._ledger.read(lambda state: problems(wanted, self._changes, Draft(state, 0)))
 
     # Replicas and instances
 
@@ -250,6 +251,11 @@ class Registry:
     def watch(self, position: Position | None) -> AsyncIterator[Whole | Step]:
         """Everything or what was missed since `position`, then every change; see Feed.watch."""
         return self._ledger.watch(position)
+
+
+def _check_count(wanted: Sequence[Wanted]) -> None:
+    if len(wanted) > MAX_CHANGES:
+        raise InvalidField(field="changes", problem=f"has {len(wanted)}; at most {MAX_CHANGES} are made in one step")
 
 
 def _linked(state: State, model: str) -> tuple[str, ...]:

@@ -131,6 +131,8 @@ class ModelVersion:
     image: str = ""
     data_path: str = ""
     batching: Batching = Batching()
+    no_cache: bool = False
+    """Whether frontends neither keep its answers nor share them among identical queries."""
     state: VersionState = VersionState.STAGED
     create_time_ns: int = 0
     uid: str = ""

@@ -93,6 +93,15 @@ class AdminService:
         found = map(outgoing.from_model_view, page.items)
         return adm.ListModelsResponse(models=found, next_page_token=page.next_token)
 
+    async def apply_changes(self, request: adm.ApplyChangesRequest) -> adm.ApplyChangesResponse:
+        """Makes several changes in one step, or looks whether they can be made."""
+        wanted = [incoming.to_change(each) for each in request.changes]
+        if request.validate_only:
+            problems = await self._registry.problems(wanted)
+            return adm.ApplyChangesResponse(problems=[outgoing.from_problem(*each) for each in problems])
+        await self._registry.apply(wanted)
+        return adm.ApplyChangesResponse()
+
     async def get_replica(self, request: adm.GetReplicaRequest) -> adm.GetReplicaResponse:
         """Returns one replica."""
         found = await self._registry.replica(request.model, request.version, request.replica_id)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
@@ -197,6 +198,16 @@ class Draft(View):
         self._puts.pop(entity.key, None)
         if self._state.find(type(entity), entity.key) is not None:
             self._deletes[entity.key] = None
+
+    @contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """Takes back what the block has written if it raises."""
+        before = dict(self._puts), dict(self._deletes), dict(self._ended)
+        try:
+            yield
+        except BaseException:
+            self._puts, self._deletes, self._ended = before
+            raise
 
     def change(self) -> Change:
         """All that was written."""

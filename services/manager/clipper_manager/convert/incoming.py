@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from clipper.registry.v1 import registry_pb2
 from clipper.v1 import admin_pb2, values_pb2
+from clipper_manager.changes import Changes, Decision, Wanted
 from clipper_manager.convert import numbers
 from clipper_manager.resources import (
     DEFAULT_OBJECTIVE_NS,
@@ -134,7 +135,39 @@ def to_model_version(message: admin_pb2.ModelVersion) -> ModelVersion:
             max_batches_in_flight=message.batching.max_batches_in_flight,
             no_retry=message.batching.no_retry,
         ),
+        no_cache=message.no_cache,
     )
+
+
+def to_change(message: admin_pb2.Change) -> Wanted:
+    """A change as a caller wants it. What is wrong with it shows once it is called."""
+
+    def decide(changes: Changes) -> Decision[object]:
+        match message.WhichOneof("change"):
+            case "create_application":
+                return changes.create_application(to_application(message.create_application.application))
+            case "update_application":
+                return changes.update_application(*to_update(message.update_application.application))
+            case "delete_application":
+                return changes.delete_application(message.delete_application.application)
+            case "link_model":
+                link = message.link_model
+                return changes.link_model(link.application, link.model, link.weight)
+            case "unlink_model":
+                return changes.unlink_model(message.unlink_model.application, message.unlink_model.model)
+            case "create_model_version":
+                new = message.create_model_version
+                return changes.create_version(to_model_version(new.model_version), activate=new.activate)
+            case "activate_model_version":
+                chosen = message.activate_model_version
+                return changes.activate_version(chosen.model, chosen.version, chosen.share)
+            case "delete_model_version":
+                old = message.delete_model_version
+                return changes.delete_version(old.model, old.version, force=old.force)
+            case _:
+                raise InvalidField(field="changes", problem="one of them says nothing that is known here")
+
+    return decide
 
 
 def to_replica(message: registry_pb2.RegisterReplicaRequest) -> Replica:

@@ -13,6 +13,8 @@ from clipper_manager.convert import numbers
 from clipper_manager.feed import Step, Whole
 from clipper_manager.registry import ModelView
 from clipper_manager.resources import Application, Entity, Instance, Link, Model, ModelVersion, Replica, kind_of
+from clipper_rpc.errors import ClipperError
+from clipper_rpc.status import to_rpc_status
 
 
 def from_application(value: Application) -> admin_pb2.Application:
@@ -74,6 +76,7 @@ def from_model_version(value: ModelVersion) -> admin_pb2.ModelVersion:
             max_batches_in_flight=value.batching.max_batches_in_flight,
             no_retry=value.batching.no_retry,
         ),
+        no_cache=value.no_cache,
         state=numbers.STATE_NUMBERS[value.state],
         create_time=_timestamp(value.create_time_ns),
         uid=value.uid,
@@ -104,6 +107,11 @@ def from_instance(value: Instance) -> admin_pb2.Instance:
         build=value.build,
         create_time=_timestamp(value.create_time_ns),
     )
+
+
+def from_problem(position: int, error: ClipperError) -> admin_pb2.ChangeProblem:
+    """The message of a change that would be refused."""
+    return admin_pb2.ChangeProblem(position=position, error=to_rpc_status(error))
 
 
 def from_step(step: Whole | Step) -> registry_pb2.WatchResponse:

@@ -8,6 +8,7 @@ package clipperv1
 
 import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -543,7 +544,10 @@ type ModelVersion struct {
 	// given for the other. Set by the manager.
 	Uid string `protobuf:"bytes,10,opt,name=uid,proto3" json:"uid,omitempty"`
 	// The cluster revision of its last change. Set by the manager.
-	Revision      int64 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Whether every query is computed for itself: its answers are not kept, nor shared among identical queries. For
+	// models that answer the same input differently. Default: false.
+	NoCache       bool `protobuf:"varint,12,opt,name=no_cache,json=noCache,proto3" json:"no_cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +657,13 @@ func (x *ModelVersion) GetRevision() int64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *ModelVersion) GetNoCache() bool {
+	if x != nil {
+		return x.NoCache
+	}
+	return false
 }
 
 // How the queries for one version are gathered into batches.
@@ -2355,6 +2366,353 @@ func (x *ListModelsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// One change among several.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to do. Exactly one is set. Whatever answers to the request alone, and refuses it, does so here.
+	//
+	// Types that are valid to be assigned to Change:
+	//
+	//	*Change_CreateApplication
+	//	*Change_UpdateApplication
+	//	*Change_DeleteApplication
+	//	*Change_LinkModel
+	//	*Change_UnlinkModel
+	//	*Change_CreateModelVersion
+	//	*Change_ActivateModelVersion
+	//	*Change_DeleteModelVersion
+	Change        isChange_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Change) GetChange() isChange_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Change) GetCreateApplication() *CreateApplicationRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_CreateApplication); ok {
+			return x.CreateApplication
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetUpdateApplication() *UpdateApplicationRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_UpdateApplication); ok {
+			return x.UpdateApplication
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDeleteApplication() *DeleteApplicationRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_DeleteApplication); ok {
+			return x.DeleteApplication
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetLinkModel() *LinkModelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_LinkModel); ok {
+			return x.LinkModel
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetUnlinkModel() *UnlinkModelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_UnlinkModel); ok {
+			return x.UnlinkModel
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetCreateModelVersion() *CreateModelVersionRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_CreateModelVersion); ok {
+			return x.CreateModelVersion
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetActivateModelVersion() *ActivateModelVersionRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_ActivateModelVersion); ok {
+			return x.ActivateModelVersion
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDeleteModelVersion() *DeleteModelVersionRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_DeleteModelVersion); ok {
+			return x.DeleteModelVersion
+		}
+	}
+	return nil
+}
+
+type isChange_Change interface {
+	isChange_Change()
+}
+
+type Change_CreateApplication struct {
+	// Creates an application.
+	CreateApplication *CreateApplicationRequest `protobuf:"bytes,1,opt,name=create_application,json=createApplication,proto3,oneof"`
+}
+
+type Change_UpdateApplication struct {
+	// Changes an application.
+	UpdateApplication *UpdateApplicationRequest `protobuf:"bytes,2,opt,name=update_application,json=updateApplication,proto3,oneof"`
+}
+
+type Change_DeleteApplication struct {
+	// Deletes an application.
+	DeleteApplication *DeleteApplicationRequest `protobuf:"bytes,3,opt,name=delete_application,json=deleteApplication,proto3,oneof"`
+}
+
+type Change_LinkModel struct {
+	// Links a model.
+	LinkModel *LinkModelRequest `protobuf:"bytes,4,opt,name=link_model,json=linkModel,proto3,oneof"`
+}
+
+type Change_UnlinkModel struct {
+	// Removes a link.
+	UnlinkModel *UnlinkModelRequest `protobuf:"bytes,5,opt,name=unlink_model,json=unlinkModel,proto3,oneof"`
+}
+
+type Change_CreateModelVersion struct {
+	// Registers a version.
+	CreateModelVersion *CreateModelVersionRequest `protobuf:"bytes,6,opt,name=create_model_version,json=createModelVersion,proto3,oneof"`
+}
+
+type Change_ActivateModelVersion struct {
+	// Makes a version current, or puts it on trial.
+	ActivateModelVersion *ActivateModelVersionRequest `protobuf:"bytes,7,opt,name=activate_model_version,json=activateModelVersion,proto3,oneof"`
+}
+
+type Change_DeleteModelVersion struct {
+	// Deletes a version.
+	DeleteModelVersion *DeleteModelVersionRequest `protobuf:"bytes,8,opt,name=delete_model_version,json=deleteModelVersion,proto3,oneof"`
+}
+
+func (*Change_CreateApplication) isChange_Change() {}
+
+func (*Change_UpdateApplication) isChange_Change() {}
+
+func (*Change_DeleteApplication) isChange_Change() {}
+
+func (*Change_LinkModel) isChange_Change() {}
+
+func (*Change_UnlinkModel) isChange_Change() {}
+
+func (*Change_CreateModelVersion) isChange_Change() {}
+
+func (*Change_ActivateModelVersion) isChange_Change() {}
+
+func (*Change_DeleteModelVersion) isChange_Change() {}
+
+// Asks to make several changes in one step.
+type ApplyChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes, in order. At most 10000.
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Whether to look only: every change is decided, none is made, and what is refused is answered instead of failing.
+	// Default: false.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyChangesRequest) Reset() {
+	*x = ApplyChangesRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyChangesRequest) ProtoMessage() {}
+
+func (x *ApplyChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyChangesRequest.ProtoReflect.Descriptor instead.
+func (*ApplyChangesRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ApplyChangesRequest) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ApplyChangesRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// The result of ApplyChanges.
+type ApplyChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes that would be refused; only with validate_only. Each change is decided on what those before it that
+	// are not refused leave.
+	Problems      []*ChangeProblem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyChangesResponse) Reset() {
+	*x = ApplyChangesResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyChangesResponse) ProtoMessage() {}
+
+func (x *ApplyChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyChangesResponse.ProtoReflect.Descriptor instead.
+func (*ApplyChangesResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ApplyChangesResponse) GetProblems() []*ChangeProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// Why a change would be refused.
+type ChangeProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of the change in the request, from 0.
+	Position int32 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	// The error that it would fail with.
+	Error         *status.Status `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeProblem) Reset() {
+	*x = ChangeProblem{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeProblem) ProtoMessage() {}
+
+func (x *ChangeProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeProblem.ProtoReflect.Descriptor instead.
+func (*ChangeProblem) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ChangeProblem) GetPosition() int32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ChangeProblem) GetError() *status.Status {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // Asks for one replica.
 type GetReplicaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2370,7 +2728,7 @@ type GetReplicaRequest struct {
 
 func (x *GetReplicaRequest) Reset() {
 	*x = GetReplicaRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	mi := &file_clipper_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2740,7 @@ func (x *GetReplicaRequest) String() string {
 func (*GetReplicaRequest) ProtoMessage() {}
 
 func (x *GetReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	mi := &file_clipper_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2753,7 @@ func (x *GetReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReplicaRequest.ProtoReflect.Descriptor instead.
 func (*GetReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetReplicaRequest) GetModel() string {
@@ -2430,7 +2788,7 @@ type GetReplicaResponse struct {
 
 func (x *GetReplicaResponse) Reset() {
 	*x = GetReplicaResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	mi := &file_clipper_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2800,7 @@ func (x *GetReplicaResponse) String() string {
 func (*GetReplicaResponse) ProtoMessage() {}
 
 func (x *GetReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	mi := &file_clipper_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2813,7 @@ func (x *GetReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReplicaResponse.ProtoReflect.Descriptor instead.
 func (*GetReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetReplicaResponse) GetReplica() *Replica {
@@ -2482,7 +2840,7 @@ type ListReplicasRequest struct {
 
 func (x *ListReplicasRequest) Reset() {
 	*x = ListReplicasRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	mi := &file_clipper_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2852,7 @@ func (x *ListReplicasRequest) String() string {
 func (*ListReplicasRequest) ProtoMessage() {}
 
 func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	mi := &file_clipper_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2865,7 @@ func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ListReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListReplicasRequest) GetModel() string {
@@ -2551,7 +2909,7 @@ type ListReplicasResponse struct {
 
 func (x *ListReplicasResponse) Reset() {
 	*x = ListReplicasResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	mi := &file_clipper_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2921,7 @@ func (x *ListReplicasResponse) String() string {
 func (*ListReplicasResponse) ProtoMessage() {}
 
 func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	mi := &file_clipper_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2934,7 @@ func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ListReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListReplicasResponse) GetReplicas() []*Replica {
@@ -2606,7 +2964,7 @@ type ListInstancesRequest struct {
 
 func (x *ListInstancesRequest) Reset() {
 	*x = ListInstancesRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[40]
+	mi := &file_clipper_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2976,7 @@ func (x *ListInstancesRequest) String() string {
 func (*ListInstancesRequest) ProtoMessage() {}
 
 func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[40]
+	mi := &file_clipper_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2989,7 @@ func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListInstancesRequest) GetPageSize() int32 {
@@ -2661,7 +3019,7 @@ type ListInstancesResponse struct {
 
 func (x *ListInstancesResponse) Reset() {
 	*x = ListInstancesResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[41]
+	mi := &file_clipper_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +3031,7 @@ func (x *ListInstancesResponse) String() string {
 func (*ListInstancesResponse) ProtoMessage() {}
 
 func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[41]
+	mi := &file_clipper_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +3044,7 @@ func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListInstancesResponse) GetInstances() []*Instance {
@@ -2716,7 +3074,7 @@ type GetSelectionStateRequest struct {
 
 func (x *GetSelectionStateRequest) Reset() {
 	*x = GetSelectionStateRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[42]
+	mi := &file_clipper_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +3086,7 @@ func (x *GetSelectionStateRequest) String() string {
 func (*GetSelectionStateRequest) ProtoMessage() {}
 
 func (x *GetSelectionStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[42]
+	mi := &file_clipper_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +3099,7 @@ func (x *GetSelectionStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSelectionStateRequest.ProtoReflect.Descriptor instead.
 func (*GetSelectionStateRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetSelectionStateRequest) GetApplication() string {
@@ -2773,7 +3131,7 @@ type GetSelectionStateResponse struct {
 
 func (x *GetSelectionStateResponse) Reset() {
 	*x = GetSelectionStateResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[43]
+	mi := &file_clipper_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3143,7 @@ func (x *GetSelectionStateResponse) String() string {
 func (*GetSelectionStateResponse) ProtoMessage() {}
 
 func (x *GetSelectionStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[43]
+	mi := &file_clipper_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3156,7 @@ func (x *GetSelectionStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSelectionStateResponse.ProtoReflect.Descriptor instead.
 func (*GetSelectionStateResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetSelectionStateResponse) GetPolicy() string {
@@ -2827,7 +3185,7 @@ var File_clipper_v1_admin_proto protoreflect.FileDescriptor
 const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16clipper/v1/admin.proto\x12\n" +
-	"clipper.v1\x1a\x17clipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n" +
+	"clipper.v1\x1a\x17clipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd6\x03\n" +
 	"\vApplication\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\n" +
@@ -2856,7 +3214,7 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x13linked_applications\x18\x04 \x03(\tR\x12linkedApplications\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x03R\brevision\x12%\n" +
 	"\x0ecanary_version\x18\x06 \x01(\tR\rcanaryVersion\x12!\n" +
-	"\fcanary_share\x18\a \x01(\x01R\vcanaryShare\"\xd6\x03\n" +
+	"\fcanary_share\x18\a \x01(\x01R\vcanaryShare\"\xf1\x03\n" +
 	"\fModelVersion\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x124\n" +
@@ -2871,7 +3229,8 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"createTime\x12\x10\n" +
 	"\x03uid\x18\n" +
 	" \x01(\tR\x03uid\x12\x1a\n" +
-	"\brevision\x18\v \x01(\x03R\brevision\"B\n" +
+	"\brevision\x18\v \x01(\x03R\brevision\x12\x19\n" +
+	"\bno_cache\x18\f \x01(\bR\anoCache\"B\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_STAGED\x10\x01\x12\x10\n" +
@@ -2984,7 +3343,26 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"g\n" +
 	"\x12ListModelsResponse\x12)\n" +
 	"\x06models\x18\x01 \x03(\v2\x11.clipper.v1.ModelR\x06models\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x05\n" +
+	"\x06Change\x12U\n" +
+	"\x12create_application\x18\x01 \x01(\v2$.clipper.v1.CreateApplicationRequestH\x00R\x11createApplication\x12U\n" +
+	"\x12update_application\x18\x02 \x01(\v2$.clipper.v1.UpdateApplicationRequestH\x00R\x11updateApplication\x12U\n" +
+	"\x12delete_application\x18\x03 \x01(\v2$.clipper.v1.DeleteApplicationRequestH\x00R\x11deleteApplication\x12=\n" +
+	"\n" +
+	"link_model\x18\x04 \x01(\v2\x1c.clipper.v1.LinkModelRequestH\x00R\tlinkModel\x12C\n" +
+	"\funlink_model\x18\x05 \x01(\v2\x1e.clipper.v1.UnlinkModelRequestH\x00R\vunlinkModel\x12Y\n" +
+	"\x14create_model_version\x18\x06 \x01(\v2%.clipper.v1.CreateModelVersionRequestH\x00R\x12createModelVersion\x12_\n" +
+	"\x16activate_model_version\x18\a \x01(\v2'.clipper.v1.ActivateModelVersionRequestH\x00R\x14activateModelVersion\x12Y\n" +
+	"\x14delete_model_version\x18\b \x01(\v2%.clipper.v1.DeleteModelVersionRequestH\x00R\x12deleteModelVersionB\b\n" +
+	"\x06change\"h\n" +
+	"\x13ApplyChangesRequest\x12,\n" +
+	"\achanges\x18\x01 \x03(\v2\x12.clipper.v1.ChangeR\achanges\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"M\n" +
+	"\x14ApplyChangesResponse\x125\n" +
+	"\bproblems\x18\x01 \x03(\v2\x19.clipper.v1.ChangeProblemR\bproblems\"U\n" +
+	"\rChangeProblem\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x05R\bposition\x12(\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.google.rpc.StatusR\x05error\"b\n" +
 	"\x11GetReplicaRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1d\n" +
@@ -3014,7 +3392,7 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x19GetSelectionStateResponse\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12-\n" +
 	"\x05state\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05state\x12+\n" +
-	"\x11observation_count\x18\x03 \x01(\x03R\x10observationCount2\x84\x13\n" +
+	"\x11observation_count\x18\x03 \x01(\x03R\x10observationCount2\xf5\x13\n" +
 	"\fAdminService\x12\x87\x01\n" +
 	"\x11CreateApplication\x12$.clipper.v1.CreateApplicationRequest\x1a%.clipper.v1.CreateApplicationResponse\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x7f\n" +
 	"\x0eGetApplication\x12!.clipper.v1.GetApplicationRequest\x1a\".clipper.v1.GetApplicationResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/applications/{application}\x12w\n" +
@@ -3031,7 +3409,8 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\bGetModel\x12\x1b.clipper.v1.GetModelRequest\x1a\x1c.clipper.v1.GetModelResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/models/{model}\x12_\n" +
 	"\n" +
 	"ListModels\x12\x1d.clipper.v1.ListModelsRequest\x1a\x1e.clipper.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/models\x12\x90\x01\n" +
+	"/v1/models\x12o\n" +
+	"\fApplyChanges\x12\x1f.clipper.v1.ApplyChangesRequest\x1a .clipper.v1.ApplyChangesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/changes:apply\x12\x90\x01\n" +
 	"\n" +
 	"GetReplica\x12\x1d.clipper.v1.GetReplicaRequest\x1a\x1e.clipper.v1.GetReplicaResponse\"C\x82\xd3\xe4\x93\x02=\x12;/v1/models/{model}/versions/{version}/replicas/{replica_id}\x12g\n" +
 	"\fListReplicas\x12\x1f.clipper.v1.ListReplicasRequest\x1a .clipper.v1.ListReplicasResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/replicas\x12k\n" +
@@ -3051,7 +3430,7 @@ func file_clipper_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_clipper_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_clipper_v1_admin_proto_goTypes = []any{
 	(ModelVersion_State)(0),              // 0: clipper.v1.ModelVersion.State
 	(Batching_Policy)(0),                 // 1: clipper.v1.Batching.Policy
@@ -3092,39 +3471,44 @@ var file_clipper_v1_admin_proto_goTypes = []any{
 	(*GetModelResponse)(nil),             // 36: clipper.v1.GetModelResponse
 	(*ListModelsRequest)(nil),            // 37: clipper.v1.ListModelsRequest
 	(*ListModelsResponse)(nil),           // 38: clipper.v1.ListModelsResponse
-	(*GetReplicaRequest)(nil),            // 39: clipper.v1.GetReplicaRequest
-	(*GetReplicaResponse)(nil),           // 40: clipper.v1.GetReplicaResponse
-	(*ListReplicasRequest)(nil),          // 41: clipper.v1.ListReplicasRequest
-	(*ListReplicasResponse)(nil),         // 42: clipper.v1.ListReplicasResponse
-	(*ListInstancesRequest)(nil),         // 43: clipper.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil),        // 44: clipper.v1.ListInstancesResponse
-	(*GetSelectionStateRequest)(nil),     // 45: clipper.v1.GetSelectionStateRequest
-	(*GetSelectionStateResponse)(nil),    // 46: clipper.v1.GetSelectionStateResponse
-	(InputType)(0),                       // 47: clipper.v1.InputType
-	(*Output)(nil),                       // 48: clipper.v1.Output
-	(*durationpb.Duration)(nil),          // 49: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 50: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 51: google.protobuf.Struct
+	(*Change)(nil),                       // 39: clipper.v1.Change
+	(*ApplyChangesRequest)(nil),          // 40: clipper.v1.ApplyChangesRequest
+	(*ApplyChangesResponse)(nil),         // 41: clipper.v1.ApplyChangesResponse
+	(*ChangeProblem)(nil),                // 42: clipper.v1.ChangeProblem
+	(*GetReplicaRequest)(nil),            // 43: clipper.v1.GetReplicaRequest
+	(*GetReplicaResponse)(nil),           // 44: clipper.v1.GetReplicaResponse
+	(*ListReplicasRequest)(nil),          // 45: clipper.v1.ListReplicasRequest
+	(*ListReplicasResponse)(nil),         // 46: clipper.v1.ListReplicasResponse
+	(*ListInstancesRequest)(nil),         // 47: clipper.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil),        // 48: clipper.v1.ListInstancesResponse
+	(*GetSelectionStateRequest)(nil),     // 49: clipper.v1.GetSelectionStateRequest
+	(*GetSelectionStateResponse)(nil),    // 50: clipper.v1.GetSelectionStateResponse
+	(InputType)(0),                       // 51: clipper.v1.InputType
+	(*Output)(nil),                       // 52: clipper.v1.Output
+	(*durationpb.Duration)(nil),          // 53: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 54: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 55: google.protobuf.Struct
+	(*status.Status)(nil),                // 56: google.rpc.Status
 }
 var file_clipper_v1_admin_proto_depIdxs = []int32{
-	47, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
-	48, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
-	49, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
+	51, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
+	52, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
+	53, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
 	5,  // 3: clipper.v1.Application.selection_policy:type_name -> clipper.v1.SelectionPolicy
 	4,  // 4: clipper.v1.Application.links:type_name -> clipper.v1.Link
-	50, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	51, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
-	47, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
-	47, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
+	54, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	55, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
+	51, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
+	51, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
 	8,  // 9: clipper.v1.ModelVersion.batching:type_name -> clipper.v1.Batching
 	0,  // 10: clipper.v1.ModelVersion.state:type_name -> clipper.v1.ModelVersion.State
-	50, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
+	54, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 12: clipper.v1.Batching.policy:type_name -> clipper.v1.Batching.Policy
-	49, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
-	47, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
-	50, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	53, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
+	51, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
+	54, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 16: clipper.v1.Instance.kind:type_name -> clipper.v1.Instance.Kind
-	50, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
+	54, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
 	3,  // 18: clipper.v1.CreateApplicationRequest.application:type_name -> clipper.v1.Application
 	3,  // 19: clipper.v1.CreateApplicationResponse.application:type_name -> clipper.v1.Application
 	3,  // 20: clipper.v1.GetApplicationResponse.application:type_name -> clipper.v1.Application
@@ -3140,51 +3524,64 @@ var file_clipper_v1_admin_proto_depIdxs = []int32{
 	6,  // 30: clipper.v1.ActivateModelVersionResponse.model:type_name -> clipper.v1.Model
 	6,  // 31: clipper.v1.GetModelResponse.model:type_name -> clipper.v1.Model
 	6,  // 32: clipper.v1.ListModelsResponse.models:type_name -> clipper.v1.Model
-	9,  // 33: clipper.v1.GetReplicaResponse.replica:type_name -> clipper.v1.Replica
-	9,  // 34: clipper.v1.ListReplicasResponse.replicas:type_name -> clipper.v1.Replica
-	10, // 35: clipper.v1.ListInstancesResponse.instances:type_name -> clipper.v1.Instance
-	51, // 36: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
-	11, // 37: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
-	13, // 38: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
-	15, // 39: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
-	17, // 40: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
-	19, // 41: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
-	21, // 42: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
-	23, // 43: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
-	25, // 44: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
-	27, // 45: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
-	29, // 46: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
-	31, // 47: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
-	33, // 48: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
-	35, // 49: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
-	37, // 50: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
-	39, // 51: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
-	41, // 52: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
-	43, // 53: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
-	45, // 54: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
-	12, // 55: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
-	14, // 56: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
-	16, // 57: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
-	18, // 58: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
-	20, // 59: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
-	22, // 60: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
-	24, // 61: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
-	26, // 62: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
-	28, // 63: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
-	30, // 64: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
-	32, // 65: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
-	34, // 66: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
-	36, // 67: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
-	38, // 68: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
-	40, // 69: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
-	42, // 70: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
-	44, // 71: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
-	46, // 72: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
-	55, // [55:73] is the sub-list for method output_type
-	37, // [37:55] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	11, // 33: clipper.v1.Change.create_application:type_name -> clipper.v1.CreateApplicationRequest
+	17, // 34: clipper.v1.Change.update_application:type_name -> clipper.v1.UpdateApplicationRequest
+	19, // 35: clipper.v1.Change.delete_application:type_name -> clipper.v1.DeleteApplicationRequest
+	21, // 36: clipper.v1.Change.link_model:type_name -> clipper.v1.LinkModelRequest
+	23, // 37: clipper.v1.Change.unlink_model:type_name -> clipper.v1.UnlinkModelRequest
+	25, // 38: clipper.v1.Change.create_model_version:type_name -> clipper.v1.CreateModelVersionRequest
+	31, // 39: clipper.v1.Change.activate_model_version:type_name -> clipper.v1.ActivateModelVersionRequest
+	33, // 40: clipper.v1.Change.delete_model_version:type_name -> clipper.v1.DeleteModelVersionRequest
+	39, // 41: clipper.v1.ApplyChangesRequest.changes:type_name -> clipper.v1.Change
+	42, // 42: clipper.v1.ApplyChangesResponse.problems:type_name -> clipper.v1.ChangeProblem
+	56, // 43: clipper.v1.ChangeProblem.error:type_name -> google.rpc.Status
+	9,  // 44: clipper.v1.GetReplicaResponse.replica:type_name -> clipper.v1.Replica
+	9,  // 45: clipper.v1.ListReplicasResponse.replicas:type_name -> clipper.v1.Replica
+	10, // 46: clipper.v1.ListInstancesResponse.instances:type_name -> clipper.v1.Instance
+	55, // 47: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
+	11, // 48: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
+	13, // 49: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
+	15, // 50: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
+	17, // 51: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
+	19, // 52: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
+	21, // 53: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
+	23, // 54: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
+	25, // 55: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
+	27, // 56: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
+	29, // 57: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
+	31, // 58: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
+	33, // 59: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
+	35, // 60: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
+	37, // 61: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
+	40, // 62: clipper.v1.AdminService.ApplyChanges:input_type -> clipper.v1.ApplyChangesRequest
+	43, // 63: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
+	45, // 64: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
+	47, // 65: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
+	49, // 66: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
+	12, // 67: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
+	14, // 68: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
+	16, // 69: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
+	18, // 70: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
+	20, // 71: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
+	22, // 72: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
+	24, // 73: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
+	26, // 74: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
+	28, // 75: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
+	30, // 76: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
+	32, // 77: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
+	34, // 78: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
+	36, // 79: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
+	38, // 80: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
+	41, // 81: clipper.v1.AdminService.ApplyChanges:output_type -> clipper.v1.ApplyChangesResponse
+	44, // 82: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
+	46, // 83: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
+	48, // 84: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
+	50, // 85: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
+	67, // [67:86] is the sub-list for method output_type
+	48, // [48:67] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_clipper_v1_admin_proto_init() }
@@ -3193,13 +3590,23 @@ func file_clipper_v1_admin_proto_init() {
 		return
 	}
 	file_clipper_v1_values_proto_init()
+	file_clipper_v1_admin_proto_msgTypes[36].OneofWrappers = []any{
+		(*Change_CreateApplication)(nil),
+		(*Change_UpdateApplication)(nil),
+		(*Change_DeleteApplication)(nil),
+		(*Change_LinkModel)(nil),
+		(*Change_UnlinkModel)(nil),
+		(*Change_CreateModelVersion)(nil),
+		(*Change_ActivateModelVersion)(nil),
+		(*Change_DeleteModelVersion)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clipper_v1_admin_proto_rawDesc), len(file_clipper_v1_admin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   44,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

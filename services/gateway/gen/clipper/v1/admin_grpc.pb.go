@@ -33,6 +33,7 @@ const (
 	AdminService_DeleteModelVersion_FullMethodName   = "/clipper.v1.AdminService/DeleteModelVersion"
 	AdminService_GetModel_FullMethodName             = "/clipper.v1.AdminService/GetModel"
 	AdminService_ListModels_FullMethodName           = "/clipper.v1.AdminService/ListModels"
+	AdminService_ApplyChanges_FullMethodName         = "/clipper.v1.AdminService/ApplyChanges"
 	AdminService_GetReplica_FullMethodName           = "/clipper.v1.AdminService/GetReplica"
 	AdminService_ListReplicas_FullMethodName         = "/clipper.v1.AdminService/ListReplicas"
 	AdminService_ListInstances_FullMethodName        = "/clipper.v1.AdminService/ListInstances"
@@ -84,6 +85,9 @@ type AdminServiceClient interface {
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
 	// Lists models by name.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+	// Makes several changes in one step, each decided on what those before it leave: all of them or, if one is refused,
+	// none. The order is the caller's; a model version comes before what links it.
+	ApplyChanges(ctx context.Context, in *ApplyChangesRequest, opts ...grpc.CallOption) (*ApplyChangesResponse, error)
 	// Returns one replica.
 	GetReplica(ctx context.Context, in *GetReplicaRequest, opts ...grpc.CallOption) (*GetReplicaResponse, error)
 	// Lists the replicas that hold a lease, of one version or of all.
@@ -242,6 +246,16 @@ func (c *adminServiceClient) ListModels(ctx context.Context, in *ListModelsReque
 	return out, nil
 }
 
+func (c *adminServiceClient) ApplyChanges(ctx context.Context, in *ApplyChangesRequest, opts ...grpc.CallOption) (*ApplyChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyChangesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ApplyChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetReplica(ctx context.Context, in *GetReplicaRequest, opts ...grpc.CallOption) (*GetReplicaResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetReplicaResponse)
@@ -327,6 +341,9 @@ type AdminServiceServer interface {
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
 	// Lists models by name.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	// Makes several changes in one step, each decided on what those before it leave: all of them or, if one is refused,
+	// none. The order is the caller's; a model version comes before what links it.
+	ApplyChanges(context.Context, *ApplyChangesRequest) (*ApplyChangesResponse, error)
 	// Returns one replica.
 	GetReplica(context.Context, *GetReplicaRequest) (*GetReplicaResponse, error)
 	// Lists the replicas that hold a lease, of one version or of all.
@@ -386,6 +403,9 @@ func (UnimplementedAdminServiceServer) GetModel(context.Context, *GetModelReques
 }
 func (UnimplementedAdminServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedAdminServiceServer) ApplyChanges(context.Context, *ApplyChangesRequest) (*ApplyChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyChanges not implemented")
 }
 func (UnimplementedAdminServiceServer) GetReplica(context.Context, *GetReplicaRequest) (*GetReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetReplica not implemented")
@@ -672,6 +692,24 @@ func _AdminService_ListModels_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ApplyChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ApplyChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ApplyChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ApplyChanges(ctx, req.(*ApplyChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetReplicaRequest)
 	if err := dec(in); err != nil {
@@ -806,6 +844,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListModels",
 			Handler:    _AdminService_ListModels_Handler,
+		},
+		{
+			MethodName: "ApplyChanges",
+			Handler:    _AdminService_ApplyChanges_Handler,
 		},
 		{
 			MethodName: "GetReplica",
