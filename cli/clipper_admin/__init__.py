@@ -8,6 +8,7 @@ In reading order:
 
 exceptions               what goes wrong, under Clipper's names
 connection               ClipperConnection: everything one can do with a cluster
+versions                 the part of it that is about models
 container_manager        what runs the processes of a cluster: the interface
 local_container_manager  as local processes, without Docker
 docker_container_manager as Docker containers on one host

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from clipper_rpc.errors import ClipperError, Code
+
+_log = logging.getLogger(__name__)
+
 
 class ClipperException(Exception):  # Clipper's own name
     """Something could not be done; the text says what and why.
@@ -26,3 +35,23 @@ class UnconnectedException(ClipperException):
             "The ClipperConnection is not connected to a cluster. Call connect() to find a running one, or "
             "start_clipper() to start one."
         )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises ClipperException for the errors of services and for values that are not allowed."""
+    try:
+        yield
+    except (ClipperError, ValueError) as error:
+        raise ClipperException(str(error)) from error
+
+
+def found_or_none(look_up: Callable[[], dict[str, Any]], what: str) -> dict[str, Any] | None:
+    """What a look-up returns; None, with a warning, if there is no such thing."""
+    try:
+        return look_up()
+    except ClipperError as error:
+        if error.code != Code.NOT_FOUND:
+            raise ClipperException(str(error)) from error
+        _log.warning("%s was not found: %s", what, error)
+        return None
