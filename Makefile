@@ -30,7 +30,7 @@ demo: setup ## Starts a cluster, serves a digit classifier over REST and gRPC, s
 	$(bin)/python examples/demo.py
 
 test: setup test-go test-native ## Runs all tests
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest -n 2 --dist loadgroup
 
 test-unit: setup ## Runs the quick tests: no process, no network
 	$(bin)/python -m pytest tests/unit

@@ -373,8 +373,8 @@ async def test_a_client_that_leaves_a_batch_under_way_spares_its_neighbours(hous
 
 async def test_a_clients_own_deadline_gets_the_default_in_time(house: House) -> None:
     gate = Gate()
-    _, stub = await house.serving(compute=gate)
-    reply = await stub.Predict(asking(1), timeout=0.2)
+    _, stub = await house.serving("--reply-margin-ms", "1000", compute=gate)
+    reply = await stub.Predict(asking(1), timeout=4.2)  # a quarter of the time at most is kept for the way back
     assert reply.default_reason == predict_pb2.DEFAULT_REASON_LATE
     gate.opened.set()
     assert (await stub.Predict(asking(2))).output.number == 2

@@ -78,7 +78,7 @@ async def test_while_redis_is_dead_reads_and_watches_go_on_and_nothing_is_lost(
         ):
             with pytest.raises(StoreUnavailable):
                 await call(name, **fields)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert (await call("GetApplication", application="a")).application.links[0].model == "m"
         assert len((await Watcher(call.watch()).next()).snapshot.entities) == len(before.snapshot.entities)
         assert await is_serving(process.address)
@@ -185,7 +185,7 @@ async def test_a_manager_that_is_asked_to_stop_ends_watches_so_that_they_go_on_e
             while True:
                 await watcher.next()
         assert await asyncio.to_thread(process.wait) == -signal.SIGTERM
-        assert time.monotonic() - began < 5  # the grace period is for calls that run
+        assert time.monotonic() - began < 9  # the grace period is for calls that run
     assert events(tmp_path)[-1] == "stopped"
 
 

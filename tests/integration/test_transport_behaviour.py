@@ -46,6 +46,8 @@ from processes import free_port
 ECHO = "/test.Echo/Echo"
 HOLD = "/test.Echo/Hold"
 STREAM = "/test.Echo/Stream"
+SOON_S = 20
+"""Far less than what would be waited for otherwise, and far more than a busy machine needs."""
 
 
 def echo(call: UnaryCall) -> None:
@@ -251,7 +253,7 @@ async def test_when_the_deadline_passes_the_caller_has_its_answer_and_the_handle
     reply = await ask(caller, HOLD, deadline_ns=started_ns + 200_000_000)
     waited_s = (now_ns() - started_ns) / 1e9
     assert reply.status.code == Code.DEADLINE_EXCEEDED
-    assert 0.15 < waited_s < 1.0
+    assert 0.15 < waited_s < SOON_S
     call = await calls.next_left()
     call.reply(b"too late")  # does nothing
     assert (await ask(caller, ECHO, b"x")).payload == b"x"
@@ -263,7 +265,7 @@ async def test_a_deadline_that_has_passed_ends_the_call_at_once(wire: Wire) -> N
     started_ns = now_ns()
     reply = await ask(caller, HOLD, deadline_ns=started_ns - 1)
     assert reply.status.code == Code.DEADLINE_EXCEEDED
-    assert (now_ns() - started_ns) / 1e9 < 1.0
+    assert (now_ns() - started_ns) / 1e9 < SOON_S
 
 
 async def test_a_caller_that_cancels_is_told_to_the_handler_once_and_hears_nothing(wire: Wire) -> None:
@@ -385,7 +387,7 @@ async def test_calls_end_within_a_second_when_their_peer_is_killed(wire: Wire) -
         process.kill()
         started_ns = now_ns()
         assert {(await each).status.code for each in asked} == {Code.UNAVAILABLE}
-        assert (now_ns() - started_ns) / 1e9 < 1.0
+        assert (now_ns() - started_ns) / 1e9 < SOON_S
     finally:
         process.kill()
         process.wait()
@@ -472,7 +474,7 @@ async def test_calls_that_outlast_the_grace_are_ended(wire: Wire) -> None:
     held = await calls.next()
     started_ns = now_ns()
     await server.stop(0.2)
-    assert 0.15 < (now_ns() - started_ns) / 1e9 < 2.0
+    assert 0.15 < (now_ns() - started_ns) / 1e9 < SOON_S
     assert await calls.next_left() is held
     assert (await asked).status.code in {Code.UNAVAILABLE, Code.CANCELLED}
 
@@ -482,7 +484,7 @@ async def test_an_idle_server_stops_at_once(wire: Wire) -> None:
     assert (await ask(wire.connect(server), ECHO, b"x")).payload == b"x"
     started_ns = now_ns()
     await server.stop(30)
-    assert (now_ns() - started_ns) / 1e9 < 2.0
+    assert (now_ns() - started_ns) / 1e9 < SOON_S
 
 
 # ---------------------------------------------------------------- streams
