@@ -112,6 +112,12 @@ class Policy(ABC):
     def __init__(self, given: Mapping[str, object] | None = None) -> None:
         self.parameters: Mapping[str, float | str] = checked(self.PARAMETERS, given or {})
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Policy) and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.parameters.items())))
+
     @abstractmethod
     def select(self, state: State, arms: Sequence[Arm], context: str, uniform: Uniform) -> Choice:
         """The models to ask, of one arm or more. `context` is the user or session, empty when there is none."""

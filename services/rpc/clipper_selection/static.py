@@ -29,7 +29,7 @@ class Static(Policy):
             return Choice((arms[0].model,), (1.0,))
         total = sum(arm.weight for arm in arms)
         if context:
-            chosen = max(arms, key=lambda arm: -arm.weight / math.log(_hash(context, arm.model)))
+            chosen = stick(arms, context)
         else:
             point = uniform() * total
             ends = accumulate(arm.weight for arm in arms)
@@ -37,7 +37,12 @@ class Static(Policy):
         return Choice((chosen.model,), (chosen.weight / total,))
 
 
-def _hash(context: str, model: str) -> float:
-    """A number above 0 and below 1."""
-    digest = blake2b(f"{context}\0{model}".encode(), digest_size=8).digest()
+def stick(arms: Sequence[Arm], context: str) -> Arm:
+    """The arm of a context, by weighted rendezvous hashing."""
+    return max(arms, key=lambda arm: -arm.weight / math.log(place(context, arm.model)))
+
+
+def place(context: str, name: str) -> float:
+    """A number above 0 and below 1, always the same for the same context and name."""
+    digest = blake2b(f"{context}\0{name}".encode(), digest_size=8).digest()
     return ((int.from_bytes(digest) >> 11) + 0.5) / (1 << 53)
