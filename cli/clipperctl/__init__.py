@@ -10,5 +10,8 @@ clusters   start, stop, status, logs
 apps       app register, list, show, unregister; link, unlink
 models     model deploy, register, list, show, activate, scale, stop
 predict    predict
+runtimes   runtime check
+client     calls a runtime, for the rules that `runtime check` looks at
+conformance  those rules
 completion completion, and what names are offered
 """

@@ -15,6 +15,7 @@ from clipperctl.completion import completion
 from clipperctl.doctor import doctor
 from clipperctl.models import model
 from clipperctl.predict import predict
+from clipperctl.runtimes import runtime
 from clipperctl.session import common_options
 
 _EPILOG = """\b
@@ -62,7 +63,7 @@ def cli(**_options: object) -> None:
     """
 
 
-for _command in (start, stop, status, doctor, logs, app, model, link, unlink, predict, completion):
+for _command in (start, stop, status, doctor, logs, app, model, link, unlink, predict, runtime, completion):
     cli.add_command(_command)
 
 

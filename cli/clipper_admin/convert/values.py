@@ -40,6 +40,11 @@ def to_input(value: object, input_type: InputType) -> values_pb2.Input:
             return values_pb2.Input(tensor=_tensor(value))
 
 
+def model_input(value: object, input_type: str) -> values_pb2.Input:
+    """As `to_input`, for the name of a type."""
+    return to_input(value, InputType(input_type))
+
+
 def to_output(value: object) -> values_pb2.Output:
     """The output that a Python value stands for: text stays text (Clipper's default outputs are text)."""
     match value:
