@@ -101,6 +101,12 @@ class SentBatch:
     deadline_ns: int
     done: Callable[[Answer], None]
     is_open: bool = True
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Nobody waits any more: it can not be answered then."""
+        self.is_open = False
+        self.is_cancelled = True
 
     def answer(self, answer: Answer | None = None) -> None:
         """Answers it, by default with each input as its own output."""
@@ -144,9 +150,13 @@ class FakeReplica:
     def inputs(self) -> list[bytes]:
         return [value for batch in self.batches for value in batch.inputs]
 
-    def predict(self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None]) -> None:
+    def predict(
+        self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
+    ) -> SentBatch:
         assert not self.is_closed
-        self.batches.append(SentBatch(list(inputs), deadline_ns, done))
+        batch = SentBatch(list(inputs), deadline_ns, done)
+        self.batches.append(batch)
+        return batch
 
     def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
         assert not self.is_closed

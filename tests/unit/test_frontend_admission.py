@@ -6,32 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper_frontend import admission
-from clipper_frontend.admission import Forecast, Station
+from clipper_frontend.admission import Forecast, Plan, Station
 from clipper_frontend.hedging import HedgeBudget, look_ns
 
 MS = 1_000_000
 NOW = 1000 * MS
 
 
-class Line:
-    """A policy that knows a line."""
-
-    def __init__(self, fixed_ms: float, per_row_ms: float) -> None:
-        self.fixed_ns, self.per_row_ns = fixed_ms * MS, per_row_ms * MS
-
-    def max_rows(self, budget_ns: int) -> int:
-        return max(1, int((budget_ns - self.fixed_ns) / self.per_row_ns))
-
-    def predict_ns(self, rows: int) -> int:
-        return int(self.fixed_ns + self.per_row_ns * rows)
-
-
-class Unknown:
-    def max_rows(self, budget_ns: int) -> int:
-        return 1
-
-    def predict_ns(self, rows: int) -> int:
-        return 0
+def line(fixed_ms: float, per_row_ms: float, rows: int = 1000) -> Plan:
+    return Plan(rows, fixed_ms * MS, per_row_ms * MS)
 
 
 def station(free_ms: float = 0, rows: int = 10, fixed_ms: float = 5, per_row_ms: float = 1) -> Station:
@@ -111,16 +94,16 @@ def test_a_full_batch_goes_ahead_only_shortly_before_the_one_before_it_is_done()
 
 
 def test_a_batch_is_full_if_its_most_urgent_query_has_time() -> None:
-    assert admission.rows_in_time(Line(5, 1), 10, 17 * MS) == 10
+    assert admission.rows_in_time(line(5, 1), 10, 17 * MS) == 10
 
 
 def test_a_batch_becomes_a_little_smaller_for_an_urgent_query_but_not_much() -> None:
-    assert admission.rows_in_time(Line(5, 0.1), 100, int(14.55 * MS / admission.SURE)) == 95
-    assert admission.rows_in_time(Line(5, 0.1), 100, 12 * MS) == 0
+    assert admission.rows_in_time(line(5, 0.1), 100, int(14.55 * MS / admission.SURE)) == 95
+    assert admission.rows_in_time(line(5, 0.1), 100, 12 * MS) == 0
 
 
 def test_a_replica_of_which_nothing_is_known_gets_what_is_wanted() -> None:
-    assert admission.rows_in_time(Unknown(), 7, 1) == 7
+    assert admission.rows_in_time(Plan(9, 0, 0, is_known=False), 7, 1) == 7
 
 
 def test_second_tries_never_exceed_their_share_and_what_was_saved() -> None:

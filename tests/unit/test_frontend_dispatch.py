@@ -10,6 +10,7 @@ from engine_fakes import MS, FakeClock, FakeCluster, FakeReplica
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipper_frontend.batch_policies import Policy
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.pool import Limits
 from clipper_frontend.query import Query, Reason
@@ -21,6 +22,7 @@ LIMITS = Limits(max_batch_rows=4, max_queue_rows=8, max_batches_in_flight=1, max
 
 
 def version(label: str = "1", **batching: Any) -> Version:
+    batching.setdefault("policy", Policy.FIXED)
     return Version("m", label, f"uid-{label}", 4, Batching(**batching))
 
 

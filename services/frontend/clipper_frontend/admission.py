@@ -35,7 +35,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 SHARE = 0.9
 LEAST = 1.25
@@ -48,14 +47,27 @@ WORTHWHILE = 0.95
 """Which share of the full batch one for an urgent query must have."""
 
 
-class Sizes(Protocol):
-    """What is known of one replica's batches."""
+class Plan:
+    """What is reckoned with for one replica until it answers again. Both latencies are 0 while nothing is known."""
 
-    def max_rows(self, budget_ns: int) -> int:
-        """The largest batch that may take so long."""
+    __slots__ = ("fixed_ns", "is_known", "per_row_ns", "rows")
+
+    def __init__(self, rows: int, fixed_ns: float, per_row_ns: float, *, is_known: bool = True) -> None:
+        self.rows = rows
+        """The largest batch that it would be given."""
+        self.fixed_ns = fixed_ns
+        self.per_row_ns = per_row_ns
+        self.is_known = is_known
 
     def predict_ns(self, rows: int) -> int:
         """The tail latency of a batch; 0 if it is not known."""
+        return int(self.fixed_ns + self.per_row_ns * rows)
+
+    def rows_within(self, budget_ns: int) -> int:
+        """The largest batch that takes so long, or nearly; not more than `rows`."""
+        if self.fixed_ns + self.per_row_ns * self.rows <= budget_ns:
+            return self.rows
+        return int((budget_ns - self.fixed_ns) / self.per_row_ns) if self.per_row_ns else 0
 
 
 def target_ns(objective_ns: int, smallest_ns: int) -> int:
@@ -73,13 +85,13 @@ def may_go_ahead(objective_ns: int, remaining_ns: int, batch_ns: int) -> bool:
     return remaining_ns <= LEAD * objective_ns and remaining_ns + 2 * batch_ns <= objective_ns
 
 
-def rows_in_time(sizes: Sizes, wanted_rows: int, left_ns: int) -> int:
+def rows_in_time(plan: Plan, wanted_rows: int, left_ns: int) -> int:
     """How large a batch can be whose most urgent query has `left_ns` left; 0 if that query is not worth it."""
     sure_ns = int(SURE * left_ns)
-    if sizes.predict_ns(wanted_rows) <= sure_ns:
+    if plan.predict_ns(wanted_rows) <= sure_ns:
         return wanted_rows
-    rows = min(wanted_rows, sizes.max_rows(sure_ns))
-    return rows if rows >= WORTHWHILE * wanted_rows and sizes.predict_ns(rows) <= sure_ns else 0
+    rows = min(wanted_rows, plan.rows_within(sure_ns))
+    return rows if rows >= WORTHWHILE * wanted_rows else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,12 @@ async def _engine(
     async with asyncio.TaskGroup() as tasks:
         # an input may fill a message, and a batch of one carries it with a few bytes around it
         message_bytes = settings.max_message_bytes + _ENVELOPE_BYTES
-        connections = ReplicaConnections(transport, tasks, max_message_bytes=message_bytes)
+        connections = ReplicaConnections(
+            transport,
+            tasks,
+            max_message_bytes=message_bytes,
+            late_answers_ns=round(settings.late_answers_ms * 1e6),
+        )
         dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
         predictor = Predictor(dispatcher, query_ids.take, reply_margin_ns=round(settings.reply_margin_ms * 1e6))

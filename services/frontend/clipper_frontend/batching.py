@@ -56,6 +56,7 @@ class BatchQueue(Generic[T]):
 
     def __init__(self, *, max_waiting_rows: int, linger_ns: int = 0) -> None:
         self.waiting_rows = 0
+        self._latest_ns = 0  # no deadline of those that wait is later
         self._max_waiting_rows = max_waiting_rows
         self._linger_ns = linger_ns
         self._heap: list[tuple[int, int, T]] = []
@@ -81,6 +82,8 @@ class BatchQueue(Generic[T]):
     def put_back(self, item: T) -> None:
         """Lets an item wait again that had been taken, even when the queue is full: it was accepted before."""
         item.is_waiting = True
+        if not self.waiting_rows or item.deadline_ns > self._latest_ns:
+            self._latest_ns = item.deadline_ns
         self.waiting_rows += item.rows
         heappush(self._heap, (item.deadline_ns, next(self._numbers), item))
         if self._linger_ns:
@@ -105,6 +108,24 @@ class BatchQueue(Generic[T]):
         self._heap.clear()
         self._arrivals.clear()
         return items
+
+    def first(self, now_ns: int) -> T | None:
+        """The most urgent item; None when nothing waits."""
+        self._drop_expired(now_ns)
+        return self._heap[0][2] if self._heap else None
+
+    def rows_before(self, deadline_ns: int) -> int:
+        """How many rows wait that go before, or with, an item of that deadline. O(1) if all do, else O(those)."""
+        if deadline_ns >= self._latest_ns:
+            return self.waiting_rows
+        heap, rows = self._heap, 0
+        todo = [0]
+        for at in todo:  # grows: the children of those that go before
+            if at < len(heap) and heap[at][0] <= deadline_ns:
+                item = heap[at][2]
+                rows += item.rows if item.is_waiting else 0
+                todo += (2 * at + 1, 2 * at + 2)
+        return rows
 
     def next_batch(self, now_ns: int, max_rows: int) -> tuple[list[T], int | None]:
         """Decides who goes to a replica that is free now and wants at most `max_rows` rows.

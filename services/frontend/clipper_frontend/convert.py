@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from clipper.registry.v1.registry_pb2 import Entity, EntityKey
-from clipper.v1.admin_pb2 import Application, ModelVersion
-from clipper_frontend import routes
+from clipper.v1.admin_pb2 import Application, Batching, ModelVersion
+from clipper_frontend import batch_policies, routes
+from clipper_selection import Policy
+
+_log = logging.getLogger(__name__)
+
+_BATCH_POLICIES = {
+    Batching.POLICY_FIXED: batch_policies.Policy.FIXED,
+    Batching.POLICY_AIMD: batch_policies.Policy.AIMD,
+    Batching.POLICY_QUANTILE: batch_policies.Policy.QUANTILE,
+}
 
 
 def entity_from(message: Entity) -> routes.Entity | None:
@@ -64,3 +73,5 @@ def _version(message: ModelVersion) -> routes.Version:
             no_retry=batching.no_retry,
         ),
     )
+            policy=_BATCH_POLICIES.get(batching.policy),
+            hedge_percent=batching.hedge_percent,

@@ -8,18 +8,30 @@ Pure: it decides, the pool acts.
     UP         yes              to CHECKING when it is lost, to DOWN when it is lost again before it answered
     DOWN       no               to CHECKING after a while: FIRST_WAIT, doubled each time up to LAST_WAIT
 
-A replica that let the deadline of a batch pass is on trial: it is asked only when no other one is idle, one query at a
-time, until it answers. So a replica that hangs holds its own slots and next to nothing else.
+A replica that let the deadline of a batch pass, or was overtaken by a hedge, is on trial: it is asked only when no
+other one is idle, one query at a time, until it answers. So a replica that hangs holds its own slots and next to
+nothing else.
+
+Among idle replicas the one is asked that has been given the least time of work. So a slow one gets fewer queries, in
+proportion to its speed, and one that became faster is noticed.
+
+How long a batch took is counted from when the replica was free for it: it was sent, or the batch before it came back.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from clipper_frontend.admission import Plan, Station, target_ns
 from clipper_frontend.batch_policies import BatchPolicy
+from clipper_frontend.choice import Choice
 from clipper_frontend.deadlines import Timer
 from clipper_frontend.routes import Replica
 from clipper_frontend.runtime import Description, Runtime
+
+if TYPE_CHECKING:
+    from clipper_frontend.transit import Attempt
 
 FIRST_WAIT_NS = 100_000_000
 LAST_WAIT_NS = 2_000_000_000
@@ -37,16 +49,25 @@ class Member:
     """The state of one replica. `runtime` and `timer` are kept here for the pool."""
 
     __slots__ = (
+        "_is_unsure",
+        "_objective_ns",
+        "_plan",
         "_policy",
+        "_replied_ns",
         "_row_limit",
         "_wait_ns",
-        "batches_sent",
-        "in_flight",
+        "attempts",
+        "batches",
+        "free_ns",
         "is_on_trial",
         "is_removed",
+        "losses",
         "replica",
+        "rows",
         "runtime",
+        "served_ns",
         "state",
+        "timeouts",
         "timer",
     )
 
@@ -55,54 +76,129 @@ class Member:
         self.runtime = runtime
         self.timer: Timer | None = None
         self.state = State.CHECKING
-        self.in_flight = 0
-        self.batches_sent = 0
+        self.attempts: list[Attempt] = []
+        """The batches that it has."""
+        self.free_ns = 0
+        """When it should have computed all that it was given."""
+        self.served_ns = 0
+        """How much work it was given, in predicted time."""
         self.is_on_trial = False
         self.is_removed = False
+        self.batches = self.rows = self.losses = self.timeouts = 0
         self._policy = policy
+        self._plan: Plan | None = None
+        self._objective_ns = 0
         self._row_limit = 0  # the model's own; 0: none
         self._wait_ns = 0  # the next wait; 0: not lost since it last answered
+        self._replied_ns = 0
+        self._is_unsure = False  # whether it may be busy with what was taken back
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is up and has nothing to do."""
+        return self.state is State.UP and not self.attempts
 
     def is_free(self, max_in_flight: int) -> bool:
         """Whether it may get one more batch."""
-        return self.state is State.UP and self.in_flight < (1 if self.is_on_trial else max_in_flight)
+        return self.state is State.UP and len(self.attempts) < (1 if self.is_on_trial else max_in_flight)
 
     def busyness(self) -> tuple[bool, bool, int, int]:
-        """Who is asked first among those that are free: the least, those on trial after other idle ones."""
-        return self.in_flight > 0, self.is_on_trial, self.in_flight, self.batches_sent
+        """Who is asked first among those that are free; those on trial after other idle ones."""
+        return bool(self.attempts), self.is_on_trial, len(self.attempts), self.served_ns
 
-    def max_rows(self) -> int:
-        """The largest batch for it now."""
+    def plan(self, objective_ns: int) -> Plan:
+        """What to reckon with until it answers again."""
+        plan = self._plan
+        if plan is None or objective_ns != self._objective_ns:
+            plan = self._plan = self._new_plan(objective_ns)
+            self._objective_ns = objective_ns
+        return plan
+
+    def _new_plan(self, objective_ns: int) -> Plan:
+        smallest_ns = self._policy.predict_ns(1)
+        rows = self._policy.max_rows(target_ns(objective_ns, smallest_ns or 0))
+        if self._row_limit:
+            rows = min(rows, self._row_limit)
         if self.is_on_trial:
-            return 1
-        rows = self._policy.max_rows()
-        return min(rows, self._row_limit) if self._row_limit else rows
+            rows = 1
+        if smallest_ns is None:
+            return Plan(rows, 0, 0, is_known=False)
+        if rows == 1:
+            return Plan(rows, 0, smallest_ns)
+        per_row_ns = ((self._policy.predict_ns(rows) or 0) - smallest_ns) / (rows - 1)
+        return Plan(rows, smallest_ns - per_row_ns, per_row_ns)
+
+    def remaining_ns(self, now_ns: int) -> int:
+        """How long what it has will still take. What is late is taken to need as long again."""
+        return abs(self.free_ns - now_ns) if self.attempts else 0
+
+    def station(self, objective_ns: int) -> Station:
+        """What a forecast must know of it."""
+        plan = self.plan(objective_ns)
+        return Station(self.free_ns if self.attempts else 0, plan.rows, plan.fixed_ns, plan.per_row_ns)
+
+    def explain(self) -> Choice:
+        """How large its batches are, and why."""
+        return self._policy.explain()
+
+    def predict_ns(self, rows: int) -> int | None:
+        """What a batch would take, by what was learned; None if nothing was."""
+        return self._policy.predict_ns(rows)
 
     def follow(self, policy: BatchPolicy) -> None:
         """Chooses by another policy from now on."""
         self._policy = policy
+        self._plan = None
 
-    def sent(self) -> None:
+    def sent(self, attempt: Attempt, objective_ns: int, now_ns: int) -> None:
         """It got a batch."""
-        self.in_flight += 1
-        self.batches_sent += 1
+        rows = len(attempt.queries)
+        attempt.expected_ns = self.plan(objective_ns).predict_ns(rows)
+        attempt.is_measured = not self._is_unsure
+        self._is_unsure = False
+        self.free_ns = (max(now_ns, self.free_ns) if self.attempts else now_ns) + attempt.expected_ns
+        self.served_ns += attempt.expected_ns + 1
+        self.attempts.append(attempt)
+        self.batches += 1
+        self.rows += rows
 
-    def answered(self, rows: int, elapsed_ns: int) -> None:
+    def ended(self, attempt: Attempt, now_ns: int) -> None:
+        """A batch came back, in whatever way."""
+        self.attempts.remove(attempt)
+        self.free_ns = now_ns + sum(each.expected_ns for each in self.attempts)
+
+    def answered(self, attempt: Attempt, now_ns: int, model_ns: int) -> None:
         """It answered a batch."""
-        self.is_on_trial = False
+        if self.is_on_trial:
+            self.is_on_trial = False
+            self._plan = None
         self._wait_ns = 0
-        self._policy.observe(rows, elapsed_ns)
+        if attempt.is_measured:
+            self._observe(attempt, now_ns, model_ns)
+        self._replied_ns = now_ns
 
     def failed(self) -> None:
         """It answered that it could not compute a batch: it is up all the same."""
         self._wait_ns = 0
 
-    def timed_out(self) -> None:
-        """It let the deadline of a batch pass."""
-        self.is_on_trial = True
+    def timed_out(self, attempt: Attempt, now_ns: int) -> None:
+        """It did not answer a batch."""
+        self.timeouts += 1
+        self._goes_on_trial(attempt, now_ns)
+
+    def overtaken(self, attempt: Attempt, now_ns: int) -> None:
+        """Another one was asked for the same, and faster; the batch was taken back."""
+        self.cancelled(attempt, now_ns)
+        self._goes_on_trial(attempt, now_ns)
+
+    def cancelled(self, attempt: Attempt, now_ns: int) -> None:
+        """A batch was taken back. It may go on with it all the same for a while."""
+        self.ended(attempt, now_ns)
+        self._is_unsure = True
 
     def lost(self, *, was_refused: bool) -> int | None:
         """A batch came back undone. Returns after how many nanoseconds to check it; None: that is cared for."""
+        self.losses += 1
         if self.is_removed or self.state is not State.UP:
             return None
         if not self._wait_ns and not was_refused:
@@ -111,10 +207,13 @@ class Member:
             return 0
         return self.down()
 
-    def up(self, description: Description) -> None:
-        """It described itself as expected."""
+    def up(self, description: Description, served_ns: int) -> None:
+        """It described itself as expected. `served_ns`: how much work the others have been given."""
         self.state = State.UP
-        self._row_limit = description.max_batch_rows
+        self.served_ns = max(self.served_ns, served_ns)
+        if description.max_batch_rows != self._row_limit:
+            self._row_limit = description.max_batch_rows
+            self._plan = None
 
     def down(self) -> int:
         """It takes no work. Returns after how many nanoseconds to check it again."""
@@ -122,3 +221,14 @@ class Member:
         self._wait_ns = min(2 * wait_ns, LAST_WAIT_NS)
         self.state = State.DOWN
         return wait_ns
+
+    def _goes_on_trial(self, attempt: Attempt, now_ns: int) -> None:
+        self.is_on_trial = True
+        if attempt.is_measured:  # at least so long
+            self._observe(attempt, now_ns, 0)
+        self._plan = None
+
+    def _observe(self, attempt: Attempt, now_ns: int, model_ns: int) -> None:
+        from_ns = max(attempt.batch.sent_ns, self._replied_ns)
+        self._policy.observe(len(attempt.queries), max(now_ns - from_ns, model_ns))
+        self._plan = None

@@ -1,30 +1,30 @@
-"""The replicas of one model version, and the queue that they pull from.
+"""The queue of one model version, and the decision which of its replicas gets what.
 
-A replica that is free takes a batch; which one, and what, is decided in `_assign` from the state alone, whenever
-something has happened: a query arrived, a batch was answered, a replica came up, a linger ended.
+Taken in `_assign` from the state alone, whenever something has happened: a query arrived, a batch was answered, a
+replica came up, a linger ended. What it rests on is in `admission`.
 
 An idle replica gets what waits. A busy one may get a further batch, so that it need not wait for the network, but only
-a full one: a batch that is sent early can not grow any more.
+a full one, and shortly before it is free: a batch that is sent early can not grow any more, and commits its queries.
+
+A query that cannot be in time is refused as it comes, so that no replica works for nothing.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
+from clipper_frontend import admission
+from clipper_frontend.admission import Forecast, Plan
 from clipper_frontend.batch_policies import BatchPolicy
 from clipper_frontend.batching import BatchQueue
+from clipper_frontend.carriage import Carriage, Counts
 from clipper_frontend.deadlines import Clock, Timer
-from clipper_frontend.member import FIRST_WAIT_NS, Member, State
-from clipper_frontend.query import Batch, Query, Reason
+from clipper_frontend.member import Member, State
+from clipper_frontend.query import Query, Reason
+from clipper_frontend.roster import Roster
 from clipper_frontend.routes import Group, Replica, Version
-from clipper_frontend.runtime import Answer, Connect, Description, Failure, Lost, Predictions, TimedOut
-
-_CHECK_TIMEOUT_NS = 1_000_000_000
-
-_log = logging.getLogger(__name__)
+from clipper_frontend.runtime import Connect, Sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +40,48 @@ class Limits:
 
 
 class Pool:
-    """Queues the queries for one version and gives them to its replicas."""
+    """Queues the queries for one version and gives them to its replicas.
+
+    Args:
+        objective_ns: the shortest objective of those who ask this version.
+        new_policy: makes what chooses the size of one replica's batches.
+        sending: is told of every batch before it is sent.
+    """
 
     def __init__(
         self,
         group: Group,
+        objective_ns: int,
         clock: Clock,
         connect: Connect,
         new_policy: Callable[[Version], BatchPolicy],
         limits: Limits,
+        sending: Sending | None = None,
     ) -> None:
         self.version = group.version
+        self.objective_ns = objective_ns
         self._clock = clock
-        self._connect = connect
         self._new_policy = new_policy
         self._limits = limits
-        self._members: dict[Replica, Member] = {}
         self._queue: BatchQueue[Query] = BatchQueue(**self._queue_limits())
+        self._roster = Roster(clock, connect, self._changed)
+        self._carriage = Carriage(
+            group.version,
+            clock,
+            self._queue,
+            self._roster,
+            self._changed,
+            max_attempts=limits.max_attempts,
+            sending=sending,
+        )
         self._max_in_flight = 1
-        self._is_hopeful = False  # whether any member is up or being checked
+        self._forecast: Forecast | None = None
+        self._has_forecast = False
         self._is_woken = False
-        self._linger_timer: Timer | None = None
-        self._linger_until_ns = 0
+        self._timer: Timer | None = None
+        self._timer_ns = 0
         self._lingered_from_ns = 0
-        self.update(group)
+        self.update(group, objective_ns)
 
     @property
     def waiting_rows(self) -> int:
@@ -71,43 +89,91 @@ class Pool:
         return self._queue.waiting_rows
 
     @property
+    def replicas(self) -> dict[Replica, State]:
+        """How each replica stands."""
+        return {replica: member.state for replica, member in self._roster.members.items()}
+
+    @property
+    def members(self) -> list[Member]:
+        """The replicas, for those who look on."""
+        return list(self._roster.members.values())
+
+    @property
+    def counts(self) -> Counts:
+        """What became of its queries and batches."""
+        return self._carriage.counts
+
+    @property
     def batches_in_flight(self) -> int:
         """How many batches are with replicas that are still part of the pool."""
-        return sum(member.in_flight for member in self._members.values())
+        return sum(len(member.attempts) for member in self._roster.members.values())
 
-    def update(self, group: Group) -> None:
+    def update(self, group: Group, objective_ns: int) -> None:
         """Takes over new settings and replicas. Those that stay are not touched; removed ones end what they have."""
-        if group.version != self.version:
-            self.version = group.version
-            self._queue.configure(**self._queue_limits())
-            for member in self._members.values():
+        old, new = self.version.batching, group.version.batching
+        self.version, self.objective_ns = group.version, objective_ns
+        self._max_in_flight = new.max_batches_in_flight or self._limits.max_batches_in_flight
+        self._queue.configure(**self._queue_limits())
+        self._carriage.follow(group.version, new.max_batch_rows or self._limits.max_batch_rows, objective_ns)
+        if (old.policy, old.max_batch_rows) != (new.policy, new.max_batch_rows):
+            for member in self._roster.members.values():
                 member.follow(self._new_policy(self.version))
-        self._max_in_flight = self.version.batching.max_batches_in_flight or self._limits.max_batches_in_flight
-        for replica in self._members.keys() - group.replicas:
-            self._remove(self._members.pop(replica))
-        for replica in group.replicas - self._members.keys():
-            member = Member(replica, self._connect(self.version, replica), self._new_policy(self.version))
-            self._members[replica] = member
-            self._check(member)
-        self._look_for_hope()
+        self._roster.follow(group.version, group.replicas, lambda: self._new_policy(self.version))
+        self._changed()
 
     def close(self) -> None:
         """Ends the pool: nothing is sent any more, what waits is told, what is under way may end."""
-        for member in self._members.values():
-            self._remove(member)
-        self._members.clear()
-        self._look_for_hope()
+        self._roster.follow(self.version, (), lambda: self._new_policy(self.version))
+        if self._timer is not None:
+            self._timer.cancel()
 
     def submit(self, query: Query, now_ns: int) -> None:
         """Lets a query wait for a replica, or fails it at once where that is hopeless."""
-        if not self._is_hopeful:
+        queue = self._queue
+        if not self._roster.is_hopeful:
             query.fail(Reason.NO_REPLICA)
-            return
-        query.queue = self._queue
-        if self._queue.add(query, now_ns):
-            self._wake()
+        elif (queue.waiting_rows or not self._is_anyone_idle()) and not self._can_be_in_time(query, now_ns):
+            self.counts.hopeless += 1
+            query.fail(Reason.OVERLOADED, problem=str(queue.waiting_rows))
         else:
-            query.fail(Reason.OVERLOADED, problem=str(self._queue.waiting_rows))
+            query.queue = queue
+            if queue.add(query, now_ns):
+                self._wake()
+            else:
+                self.counts.full += 1
+                query.fail(Reason.OVERLOADED, problem=str(queue.waiting_rows))
+
+    def _is_anyone_idle(self) -> bool:
+        return any(member.is_idle for member in self._roster.members.values())
+
+    def _can_be_in_time(self, query: Query, now_ns: int) -> bool:
+        if not self._has_forecast:
+            self._has_forecast = True
+            self._forecast = self._new_forecast(now_ns)
+        if self._forecast is None:
+            return True
+        waiting, deadline_ns = self._queue.waiting_rows, query.deadline_ns
+        if self._forecast.admits(now_ns, waiting + query.rows, deadline_ns):
+            return True
+        before = self._queue.rows_before(deadline_ns)
+        return before < waiting and self._forecast.admits(now_ns, before + query.rows, deadline_ns)
+
+    def _new_forecast(self, now_ns: int) -> Forecast | None:
+        """When queries would be answered; None while nobody can know."""
+        members = self._roster.up()
+        objective_ns = self.objective_ns
+        if not members or not all(member.plan(objective_ns).is_known for member in members):
+            return None
+        steady = [each for each in members if not each.is_on_trial and each.remaining_ns(now_ns) <= objective_ns]
+        return Forecast([member.station(objective_ns) for member in steady or members], now_ns)
+
+    def _changed(self) -> None:
+        """Something has happened that may let somebody go, or give up."""
+        self._has_forecast = False
+        if not self._roster.is_hopeful:
+            for query in self._queue.clear():
+                query.fail(Reason.REPLICA_LOST if query.losses else Reason.NO_REPLICA)
+        self._wake()
 
     def _wake(self) -> None:
         """Assigns once everything that is happening now has happened: a burst of queries becomes one batch."""
@@ -117,140 +183,98 @@ class Pool:
 
     def _assign(self) -> None:
         self._is_woken = False
-        while self._queue.waiting_rows:
-            member = self._freest()
-            if member is None or (member.in_flight and self._queue.waiting_rows < member.max_rows()):
-                return
-            now_ns = self._clock.now_ns()
-            queries, look_ns = self._queue.next_batch(now_ns, member.max_rows())
-            if queries:
-                self._send(member, queries, now_ns)
-            else:
-                if look_ns is not None:
-                    self._linger(now_ns, look_ns)
-                return
+        now_ns = self._clock.now_ns()
+        self._carriage.hedge(now_ns)
+        is_any_served = True
+        while is_any_served and self._queue.waiting_rows:
+            is_any_served = any(self._serve(member, now_ns) for member in self._free())
 
-    def _freest(self) -> Member | None:
-        free = [member for member in self._members.values() if member.is_free(self._max_in_flight)]
-        if len(free) <= 1:
-            return free[0] if free else None
-        return min(free, key=Member.busyness)
+    def _free(self) -> list[Member]:
+        free = [member for member in self._roster.members.values() if member.is_free(self._max_in_flight)]
+        if len(free) > 1:
+            free.sort(key=Member.busyness)
+        return free
 
-    def _linger(self, now_ns: int, until_ns: int) -> None:
-        if not self._lingered_from_ns:
-            self._lingered_from_ns = now_ns
-        if self._linger_timer is None or until_ns < self._linger_until_ns:
-            if self._linger_timer is not None:
-                self._linger_timer.cancel()
-            self._linger_until_ns = until_ns
-            self._linger_timer = self._clock.call_at(until_ns, self._linger_ends)
+    def _serve(self, member: Member, now_ns: int) -> bool:
+        """Gives a replica what it can take. False: nothing, for now."""
+        head = self._queue.first(now_ns)
+        if head is None:
+            return False
+        plan = member.plan(self.objective_ns)
+        if member.attempts:
+            return self._is_time_for_another(member, plan, head, now_ns) and self._send(member, plan.rows, now_ns)
+        wanted = min(plan.rows, self._queue.waiting_rows)
+        rows = admission.rows_in_time(plan, wanted, head.deadline_ns - now_ns)
+        if rows:
+            return self._send(member, plan.rows if rows == wanted else rows, now_ns)
+        if self._is_better_left(member, head, now_ns):
+            return member.served_ns <= min(each.served_ns for each in self._roster.up()) and self._send(
+                member, 1, now_ns
+            )
+        if self._queue.waiting_rows == head.rows:  # learned latencies can be wrong, and that is how it is noticed
+            return self._send(member, 1, now_ns)
+        self.counts.given_up += 1
+        head.fail(Reason.OVERLOADED, problem=str(self._queue.waiting_rows))
+        return True
 
-    def _linger_ends(self) -> None:
-        self._linger_timer = None
-        self._assign()
+    def _is_time_for_another(self, member: Member, plan: Plan, head: Query, now_ns: int) -> bool:
+        """Whether a busy replica should get a full batch now; looks again when it could be."""
+        if self._queue.waiting_rows < plan.rows:
+            return False
+        remaining_ns = member.remaining_ns(now_ns)
+        if admission.may_go_ahead(self.objective_ns, remaining_ns, plan.predict_ns(plan.rows)):
+            left_ns = head.deadline_ns - now_ns - remaining_ns
+            return admission.rows_in_time(plan, plan.rows, left_ns) == plan.rows
+        look_ns = member.free_ns - int(admission.LEAD * self.objective_ns)
+        if look_ns > now_ns:
+            self._look_at(look_ns)
+        return False
 
-    def _send(self, member: Member, queries: list[Query], now_ns: int) -> None:
-        inputs = [query.input for query in queries]
-        if sum(map(len, inputs)) > self._limits.max_batch_bytes:
-            inputs, queries = self._fitting(inputs, queries)
-        batch = Batch(member.replica.replica_id, len(queries), self._lingered_from_ns or now_ns, now_ns)
-        self._lingered_from_ns = 0
-        member.sent()
-        # in order of deadlines, so the last caller to stop waiting is the last one
-        member.runtime.predict(inputs, queries[-1].deadline_ns, partial(self._answered, member, queries, batch))
+    def _is_better_left(self, member: Member, head: Query, now_ns: int) -> bool:
+        """Whether another replica can answer in time what this one cannot."""
+        left_ns = admission.SURE * (head.deadline_ns - now_ns)
+        return any(
+            other.remaining_ns(now_ns) + other.plan(self.objective_ns).predict_ns(1) <= left_ns
+            for other in self._roster.up()
+            if other is not member and not other.is_on_trial
+        )
 
-    def _fitting(self, inputs: list[bytes], queries: list[Query]) -> tuple[list[bytes], list[Query]]:
+    def _send(self, member: Member, max_rows: int, now_ns: int) -> bool:
+        queries, look_ns = self._queue.next_batch(now_ns, max_rows)
+        if look_ns is not None:
+            self._lingered_from_ns = self._lingered_from_ns or now_ns
+            self._look_at(look_ns)
+        if not queries:
+            return False
+        self._has_forecast = False
+        lingered_from_ns, self._lingered_from_ns = self._lingered_from_ns or now_ns, 0
+        self._carriage.send(member, self._fitting(queries), lingered_from_ns, now_ns)
+        return True
+
+    def _fitting(self, queries: list[Query]) -> list[Query]:
         """The first ones that fit into one message, at least one; the others wait again."""
+        if sum([len(query.input) for query in queries]) <= self._limits.max_batch_bytes:
+            return queries
         size = fitting = 0
-        for value in inputs:
-            size += len(value)
+        for query in queries:
+            size += len(query.input)
             if fitting and size > self._limits.max_batch_bytes:
                 break
             fitting += 1
         for query in queries[fitting:]:
             self._queue.put_back(query)
-        return inputs[:fitting], queries[:fitting]
+        return queries[:fitting]
 
-    def _answered(self, member: Member, queries: list[Query], batch: Batch, answer: Answer) -> None:
-        batch.replied_ns = self._clock.now_ns()
-        member.in_flight -= 1
-        self._wake()
-        match answer:
-            case Predictions():
-                member.answered(batch.rows, batch.replied_ns - batch.sent_ns)
-                batch.model_us = answer.model_us
-                for query, outcome in zip(queries, answer.outcomes, strict=True):
-                    if isinstance(outcome, bytes):
-                        query.succeed(outcome, batch)
-                    else:
-                        query.fail(Reason.MODEL_ERROR, outcome.problem, outcome.kind)
-            case Failure():
-                member.failed()
-                for query in queries:
-                    query.fail(Reason.MODEL_ERROR, answer.problem, answer.kind)
-            case TimedOut():
-                member.timed_out()
-                for query in queries:
-                    query.expire()
-            case Lost():
-                wait_ns = member.lost(was_refused=answer.was_refused)
-                if wait_ns is not None:
-                    self._check_after(member, wait_ns, answer.problem)
-                self._retry(queries, batch.replied_ns, was_refused=answer.was_refused)
-        if member.is_removed and not member.in_flight:
-            member.runtime.close()
+    def _look_at(self, when_ns: int) -> None:
+        if self._timer is None or when_ns < self._timer_ns:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_ns = when_ns
+            self._timer = self._clock.call_at(when_ns, self._look)
 
-    def _retry(self, queries: list[Query], now_ns: int, *, was_refused: bool) -> None:
-        can_retry = was_refused or not self.version.batching.no_retry
-        for query in queries:
-            if query.is_done:
-                continue
-            query.losses += 1
-            if query.deadline_ns <= now_ns:
-                query.expire()
-            elif not can_retry or not self._is_hopeful or query.losses >= self._limits.max_attempts:
-                query.fail(Reason.REPLICA_LOST)
-            else:
-                self._queue.put_back(query)
-
-    def _check(self, member: Member) -> None:
-        member.timer = None
-        member.state = State.CHECKING
-        self._is_hopeful = True
-        member.runtime.describe(self._clock.now_ns() + _CHECK_TIMEOUT_NS, partial(self._checked, member))
-
-    def _checked(self, member: Member, found: Description | Lost) -> None:
-        if member.is_removed:
-            return
-        if isinstance(found, Lost):
-            self._check_after(member, member.down(), found.problem)
-            return
-        _log.info("replica_up", extra=_named(member.replica))
-        member.up(found)
-        self._wake()
-
-    def _check_after(self, member: Member, wait_ns: int, problem: str) -> None:
-        if not wait_ns:
-            self._check(member)
-            return
-        if wait_ns == FIRST_WAIT_NS:  # told once, not after every check
-            _log.warning("replica_down", extra={**_named(member.replica), "problem": problem})
-        member.timer = self._clock.call_at(self._clock.now_ns() + wait_ns, partial(self._check, member))
-        self._look_for_hope()
-
-    def _remove(self, member: Member) -> None:
-        member.is_removed = True
-        if member.timer is not None:
-            member.timer.cancel()
-        if not member.in_flight:
-            member.runtime.close()
-
-    def _look_for_hope(self) -> None:
-        """Tells those who wait when there is nobody left to wait for."""
-        self._is_hopeful = any(member.state is not State.DOWN for member in self._members.values())
-        if not self._is_hopeful:
-            for query in self._queue.clear():
-                query.fail(Reason.REPLICA_LOST if query.losses else Reason.NO_REPLICA)
+    def _look(self) -> None:
+        self._timer = None
+        self._assign()
 
     def _queue_limits(self) -> dict[str, int]:
         batching = self.version.batching
@@ -258,12 +282,3 @@ class Pool:
             "max_waiting_rows": batching.max_queue_rows or self._limits.max_queue_rows,
             "linger_ns": batching.linger_ns,
         }
-
-
-def _named(replica: Replica) -> dict[str, object]:
-    return {
-        "model": replica.model,
-        "version": replica.version,
-        "replica_id": replica.replica_id,
-        "address": replica.address,
-    }

@@ -4,7 +4,7 @@ Rules of this file
  1. Pure: no clock, no tasks, no wire.
  2. `on_done` is called exactly once, by whichever of `succeed`, `fail` and `expire` comes first; never after `leave`.
     All four may be called at any time, in any order, as often as anyone likes.
- 3. Whatever ends a query also takes it out of the queue that it waits in.
+ 3. Whatever ends a query also takes it out of the queue that it waits in, or tells the batch that it is in.
  4. An answer that comes after the query has ended goes to `on_late`, at most once: it is of use to a cache.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from clipper_frontend.routes import Route, Version
 
@@ -27,6 +27,7 @@ class Reason(IntEnum):
     OVERLOADED = 4
     MODEL_ERROR = 5
     REPLICA_LOST = 6
+    LOW_CONFIDENCE = 7
 
 
 class Discards(Protocol):
@@ -36,10 +37,20 @@ class Discards(Protocol):
         """Takes the query out."""
 
 
+class Carries(Protocol):
+    """A batch under way, as a query in it knows it."""
+
+    def released(self, query: Query, /) -> None:
+        """The query has ended before the batch was answered."""
+
+
 class Batch:
     """One batch that was sent to a replica, and what became of it."""
 
-    __slots__ = ("lingered_from_ns", "model_us", "replica_id", "replied_ns", "rows", "sent_ns")
+    is_cached: ClassVar = False
+    """Whether there was none, since the answer was known."""
+
+    __slots__ = ("is_hedge", "lingered_from_ns", "model_us", "replica_id", "replied_ns", "rows", "sent_ns")
 
     def __init__(self, replica_id: int, rows: int, lingered_from_ns: int, sent_ns: int) -> None:
         self.replica_id = replica_id
@@ -49,6 +60,19 @@ class Batch:
         self.sent_ns = sent_ns
         self.replied_ns = 0
         self.model_us = 0
+        self.is_hedge = False
+        """Whether it was a second try, since another replica took too long."""
+
+
+class CacheHit(Batch):
+    """What stands for a batch where the prediction cache has answered."""
+
+    __slots__ = ()
+    is_cached = True
+
+    def __init__(self, now_ns: int) -> None:
+        super().__init__(0, 0, now_ns, now_ns)
+        self.replied_ns = now_ns
 
 
 class Query:
@@ -61,7 +85,9 @@ class Query:
     __slots__ = (
         "arrived_ns",
         "batch",
+        "bypass_cache",
         "deadline_ns",
+        "has_joined",
         "input",
         "is_done",
         "is_waiting",
@@ -75,6 +101,7 @@ class Query:
         "queue",
         "reason",
         "route",
+        "transit",
         "version",
     )
 
@@ -99,9 +126,15 @@ class Query:
         self.on_done = on_done
         self.on_late: Callable[[bytes], None] | None = None
         """Gets a model's serialized output that comes when the query has ended already."""
+        self.bypass_cache = False
+        """Whether it must be computed for itself."""
         self.is_done = False
+        self.has_joined = False
+        """Whether it waits, or waited, for the computation of an identical one."""
         self.is_waiting = False
         self.queue: Discards | None = None
+        self.transit: Carries | None = None
+        """The batch that it is in while a replica has it; kept by the engine."""
         self.losses = 0
         """How many replicas were lost while they had it."""
         self.output = b""
@@ -109,6 +142,11 @@ class Query:
         self.reason = Reason.NONE
         self.kind = ""
         self.problem = ""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether a replica has it."""
+        return self.transit is not None
 
     def succeed(self, output: bytes, batch: Batch) -> None:
         """Ends it with a model's serialized output."""
@@ -142,6 +180,9 @@ class Query:
         if self.is_waiting and self.queue is not None:
             self.queue.discard(self)
         self.input = b""
+        if self.transit is not None:
+            transit, self.transit = self.transit, None
+            transit.released(self)
         on_done, self.on_done = self.on_done, _nobody
         return on_done
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic_ns
 
 from google.protobuf.message import DecodeError
 
 from clipper.model.v1.model_service_pb2 import GetModelInfoRequest, GetModelInfoResponse, PredictError
 from clipper.wire.v1.wire_pb2 import ModelPredictRequest, ModelPredictResponse
 from clipper_frontend.routes import Replica, Version
-from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
+from clipper_frontend.runtime import Answer, Call, Description, Failure, Lost, Metadata, Predictions, TimedOut
 from clipper_rpc.errors import Code, ModelNotReady, Stopping
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import Channel, Reply, Status, Transport
 
 _PREDICT = "/clipper.model.v1.ModelService/Predict"
+WAIT_KEY = "clipper-wait-us"
+"""Tells a runtime how long callers will still wait. The deadline of the call is later: late answers are of use, too."""
 _INFO = "/clipper.model.v1.ModelService/GetModelInfo"
 _NO_OUTPUT = Failure("NoOutput", "the model returned nothing for this input")
 
@@ -25,21 +28,38 @@ class ReplicaClient:
     """A runtime.Runtime on a channel.
 
     Args:
+        late_answers_ns: how long after its deadline an answer is still taken.
         close_channel: closes the channel some time later, since this object does not wait for anything.
     """
 
     def __init__(
-        self, version: Version, replica: Replica, channel: Channel, close_channel: Callable[[Channel], None]
+        self,
+        version: Version,
+        replica: Replica,
+        channel: Channel,
+        close_channel: Callable[[Channel], None],
+        *,
+        late_answers_ns: int = 0,
     ) -> None:
         self._version = version
         self._replica = replica
         self._channel = channel
         self._close_channel = close_channel
+        self._late_answers_ns = late_answers_ns
 
-    def predict(self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None]) -> None:
+    def predict(
+        self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
+    ) -> Call:
         """See runtime.Runtime."""
         payload = ModelPredictRequest(inputs=inputs).SerializeToString()
-        self._channel.call(_PREDICT, payload, partial(_predicted, len(inputs), done), deadline_ns=deadline_ns)
+        wait_us = max(0, deadline_ns - monotonic_ns()) // 1000
+        return self._channel.call(
+            _PREDICT,
+            payload,
+            partial(_predicted, len(inputs), done),
+            deadline_ns=deadline_ns + self._late_answers_ns,
+            metadata=(*metadata, (WAIT_KEY, str(wait_us))),
+        )
 
     def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
         """See runtime.Runtime."""
@@ -117,19 +137,23 @@ class ReplicaConnections:
 
     Args:
         tasks: where connections are closed.
+        late_answers_ns: how long after its deadline an answer is still taken.
     """
 
-    def __init__(self, transport: Transport, tasks: asyncio.TaskGroup, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, transport: Transport, tasks: asyncio.TaskGroup, *, max_message_bytes: int, late_answers_ns: int = 0
+    ) -> None:
         self._transport = transport
         self._tasks = tasks
         self._max_message_bytes = max_message_bytes
+        self._late_answers_ns = late_answers_ns
         self._open: set[Channel] = set()
 
     def connect(self, version: Version, replica: Replica) -> ReplicaClient:
         """The way to a replica; connects when first needed."""
         channel = self._transport.connect(replica.address, max_message_bytes=self._max_message_bytes)
         self._open.add(channel)
-        return ReplicaClient(version, replica, channel, self._close_soon)
+        return ReplicaClient(version, replica, channel, self._close_soon, late_answers_ns=self._late_answers_ns)
 
     async def close(self) -> None:
         """Ends all connections, and with them the calls under way."""

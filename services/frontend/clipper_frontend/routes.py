@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from clipper_frontend import batch_policies
+from clipper_frontend.selection.panel import Panel, panel_of
 from clipper_rpc.errors import ApplicationNotFound, InvalidField, VersionNotFound
 
 
@@ -28,6 +30,10 @@ class Batching:
 class Link:
     """A model that may answer an application's queries, and its share."""
 
+    hedge_percent: int = 0
+    """How many rows per hundred may be sent a second time, since a replica takes too long."""
+    policy: batch_policies.Policy | None = None
+    """None means: the frontend's choice."""
     model: str
     weight: float = 1.0
 

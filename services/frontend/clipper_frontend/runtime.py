@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from clipper_frontend.query import Query
 from clipper_frontend.routes import Replica, Version
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""What goes along with a batch: which request, which trace."""
+
+Sending = Callable[[Version, Sequence[Query], int], Metadata]
+"""Is told of a batch that is about to be sent, with the time, and says what goes along with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """A batch was not answered before its deadline."""
+    """A batch was not begun before its deadline, or not answered for a long while after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,28 @@ class Description:
     max_batch_rows: int = 0
 
 
+class Call(Protocol):
+    """A batch that a replica was given."""
+
+    def cancel(self) -> None:
+        """Tells the replica that nobody waits any more. Nothing is called back then."""
+
+
 class Runtime(Protocol):
     """The way to one replica. Calls back exactly once, never from within the call."""
 
-    def predict(self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None]) -> None:
-        """Has a batch computed."""
+    def predict(
+        self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
+    ) -> Call:
+        """Has a batch computed.
+
+        Args:
+            inputs: serialized, at least one.
+            done: gets the answer.
+            metadata: goes along with the call.
+            deadline_ns: when the last caller stops waiting: a replica does not begin after it. An answer that comes a
+                while later is handed on all the same.
+        """
 
     def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
         """Asks whether the replica is up and the one that is expected there."""

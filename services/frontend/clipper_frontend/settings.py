@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     """The largest batch of a model that sets no limit itself, in inputs."""
     max_batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 2
     """How many batches one replica may have at once, if its version does not say; all but the first are full ones."""
+    late_answers_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 5_000.0
+    """How many milliseconds after the last caller has given up the answer to a batch is still taken: it fills the
+    cache, and shows how fast the replica is. A replica that takes longer is asked for one query at a time."""
     max_queue_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
     """How many inputs may wait for one version, if it does not say; more are refused."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
