@@ -21,6 +21,12 @@ DISTRIBUTIONS = {
     "grpc_health": ("grpcio-health-checking",),
     "grpc_reflection": ("grpcio-reflection",),
     "grpc": ("grpcio",),
+    "opentelemetry": (
+        "opentelemetry-sdk",
+        "opentelemetry-exporter-otlp-proto-grpc",
+        "opentelemetry-exporter-otlp-proto-http",
+        "opentelemetry-exporter-prometheus",
+    ),
     "yaml": ("pyyaml",),
 }
 """The distributions behind modules that have another name."""
