@@ -120,7 +120,7 @@ async def taken(steps: AsyncIterator[Whole | Step], count: int) -> list[Whole | 
 
 async def test_a_change_is_seen_by_the_next_read(registry: Registry) -> None:
     created = await registry.create_application(application("a"))
-    assert created == Application("a", DOUBLES, create_time_ns=42, revision=1)
+    assert created == Application("a", DOUBLES, create_time_ns=42, revision=1, selection_generation=1)
     assert await registry.application("a") == created
 
 

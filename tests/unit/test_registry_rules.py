@@ -109,7 +109,7 @@ def world() -> World:
 
 class TestApplications:
     def test_a_new_one_has_no_links_and_the_revision_of_its_change(self, world: World) -> None:
-        assert world.application("a") == Application("a", DOUBLES, revision=1)
+        assert world.application("a") == Application("a", DOUBLES, revision=1, selection_generation=1)
         assert world.state.application("a").revision == 1
 
     def test_a_name_is_taken_once(self, world: World) -> None:

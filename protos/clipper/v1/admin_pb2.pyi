@@ -16,7 +16,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Application(_message.Message):
-    __slots__ = ("name", "input_type", "default_output", "latency_objective", "selection_policy", "confidence_threshold", "links", "create_time", "revision")
+    __slots__ = ("name", "input_type", "default_output", "latency_objective", "selection_policy", "confidence_threshold", "links", "create_time", "revision", "selection_generation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class Application(_message.Message):
     LINKS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_GENERATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     input_type: _values_pb2.InputType
     default_output: _values_pb2.Output
@@ -35,15 +36,20 @@ class Application(_message.Message):
     links: _containers.RepeatedCompositeFieldContainer[Link]
     create_time: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, name: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., default_output: _Optional[_Union[_values_pb2.Output, _Mapping]] = ..., latency_objective: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., selection_policy: _Optional[_Union[SelectionPolicy, _Mapping]] = ..., confidence_threshold: _Optional[float] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    selection_generation: int
+    def __init__(self, name: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., default_output: _Optional[_Union[_values_pb2.Output, _Mapping]] = ..., latency_objective: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., selection_policy: _Optional[_Union[SelectionPolicy, _Mapping]] = ..., confidence_threshold: _Optional[float] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., selection_generation: _Optional[int] = ...) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("model", "weight")
+    __slots__ = ("model", "weight", "shadow", "shadow_share")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SHARE_FIELD_NUMBER: _ClassVar[int]
     model: str
     weight: float
-    def __init__(self, model: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    shadow: bool
+    shadow_share: float
+    def __init__(self, model: _Optional[str] = ..., weight: _Optional[float] = ..., shadow: _Optional[bool] = ..., shadow_share: _Optional[float] = ...) -> None: ...
 
 class SelectionPolicy(_message.Message):
     __slots__ = ("name", "parameters")
@@ -108,7 +114,7 @@ class ModelVersion(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., input_type: _Optional[_Union[_values_pb2.InputType, str]] = ..., labels: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., data_path: _Optional[str] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., state: _Optional[_Union[ModelVersion.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uid: _Optional[str] = ..., revision: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class Batching(_message.Message):
-    __slots__ = ("policy", "max_batch_rows", "linger", "max_queue_rows", "max_batches_in_flight", "no_retry")
+    __slots__ = ("policy", "max_batch_rows", "linger", "max_queue_rows", "max_batches_in_flight", "no_retry", "hedge_percent")
     class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         POLICY_UNSPECIFIED: _ClassVar[Batching.Policy]
@@ -125,13 +131,15 @@ class Batching(_message.Message):
     MAX_QUEUE_ROWS_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCHES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     NO_RETRY_FIELD_NUMBER: _ClassVar[int]
+    HEDGE_PERCENT_FIELD_NUMBER: _ClassVar[int]
     policy: Batching.Policy
     max_batch_rows: int
     linger: _duration_pb2.Duration
     max_queue_rows: int
     max_batches_in_flight: int
     no_retry: bool
-    def __init__(self, policy: _Optional[_Union[Batching.Policy, str]] = ..., max_batch_rows: _Optional[int] = ..., linger: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_queue_rows: _Optional[int] = ..., max_batches_in_flight: _Optional[int] = ..., no_retry: _Optional[bool] = ...) -> None: ...
+    hedge_percent: int
+    def __init__(self, policy: _Optional[_Union[Batching.Policy, str]] = ..., max_batch_rows: _Optional[int] = ..., linger: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_queue_rows: _Optional[int] = ..., max_batches_in_flight: _Optional[int] = ..., no_retry: _Optional[bool] = ..., hedge_percent: _Optional[int] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("model", "version", "replica_id", "address", "input_type", "create_time", "host", "runtime")
@@ -238,14 +246,18 @@ class DeleteApplicationResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class LinkModelRequest(_message.Message):
-    __slots__ = ("application", "model", "weight")
+    __slots__ = ("application", "model", "weight", "shadow", "shadow_share")
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SHARE_FIELD_NUMBER: _ClassVar[int]
     application: str
     model: str
     weight: float
-    def __init__(self, application: _Optional[str] = ..., model: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    shadow: bool
+    shadow_share: float
+    def __init__(self, application: _Optional[str] = ..., model: _Optional[str] = ..., weight: _Optional[float] = ..., shadow: _Optional[bool] = ..., shadow_share: _Optional[float] = ...) -> None: ...
 
 class LinkModelResponse(_message.Message):
     __slots__ = ("application",)
@@ -482,3 +494,128 @@ class GetSelectionStateResponse(_message.Message):
     state: _struct_pb2.Struct
     observation_count: int
     def __init__(self, policy: _Optional[str] = ..., state: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., observation_count: _Optional[int] = ...) -> None: ...
+
+class SetSelectionStateRequest(_message.Message):
+    __slots__ = ("application", "context", "state", "observation_count")
+    class StateEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    application: str
+    context: str
+    state: _containers.ScalarMap[str, float]
+    observation_count: int
+    def __init__(self, application: _Optional[str] = ..., context: _Optional[str] = ..., state: _Optional[_Mapping[str, float]] = ..., observation_count: _Optional[int] = ...) -> None: ...
+
+class SetSelectionStateResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ResetSelectionStateRequest(_message.Message):
+    __slots__ = ("application", "context")
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    application: str
+    context: str
+    def __init__(self, application: _Optional[str] = ..., context: _Optional[str] = ...) -> None: ...
+
+class ResetSelectionStateResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListSelectionStatesRequest(_message.Message):
+    __slots__ = ("application", "page_size", "page_token")
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    application: str
+    page_size: int
+    page_token: str
+    def __init__(self, application: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSelectionStatesResponse(_message.Message):
+    __slots__ = ("selection_states", "next_page_token")
+    SELECTION_STATES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    selection_states: _containers.RepeatedCompositeFieldContainer[SelectionState]
+    next_page_token: str
+    def __init__(self, selection_states: _Optional[_Iterable[_Union[SelectionState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SelectionState(_message.Message):
+    __slots__ = ("context", "state", "observation_count", "update_time")
+    class StateEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    context: str
+    state: _containers.ScalarMap[str, float]
+    observation_count: int
+    update_time: _timestamp_pb2.Timestamp
+    def __init__(self, context: _Optional[str] = ..., state: _Optional[_Mapping[str, float]] = ..., observation_count: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CompareShadowsRequest(_message.Message):
+    __slots__ = ("application",)
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    application: str
+    def __init__(self, application: _Optional[str] = ...) -> None: ...
+
+class CompareShadowsResponse(_message.Message):
+    __slots__ = ("shadows",)
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
+    shadows: _containers.RepeatedCompositeFieldContainer[ShadowComparison]
+    def __init__(self, shadows: _Optional[_Iterable[_Union[ShadowComparison, _Mapping]]] = ...) -> None: ...
+
+class ShadowComparison(_message.Message):
+    __slots__ = ("model", "share", "query_count", "answer_count", "compared_count", "agreed_count", "errors", "latency", "application_latency")
+    class ErrorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AGREED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    APPLICATION_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    share: float
+    query_count: int
+    answer_count: int
+    compared_count: int
+    agreed_count: int
+    errors: _containers.ScalarMap[str, int]
+    latency: LatencyDistribution
+    application_latency: LatencyDistribution
+    def __init__(self, model: _Optional[str] = ..., share: _Optional[float] = ..., query_count: _Optional[int] = ..., answer_count: _Optional[int] = ..., compared_count: _Optional[int] = ..., agreed_count: _Optional[int] = ..., errors: _Optional[_Mapping[str, int]] = ..., latency: _Optional[_Union[LatencyDistribution, _Mapping]] = ..., application_latency: _Optional[_Union[LatencyDistribution, _Mapping]] = ...) -> None: ...
+
+class LatencyDistribution(_message.Message):
+    __slots__ = ("mean_us", "p50_us", "p95_us", "p99_us")
+    MEAN_US_FIELD_NUMBER: _ClassVar[int]
+    P50_US_FIELD_NUMBER: _ClassVar[int]
+    P95_US_FIELD_NUMBER: _ClassVar[int]
+    P99_US_FIELD_NUMBER: _ClassVar[int]
+    mean_us: int
+    p50_us: int
+    p95_us: int
+    p99_us: int
+    def __init__(self, mean_us: _Optional[int] = ..., p50_us: _Optional[int] = ..., p95_us: _Optional[int] = ..., p99_us: _Optional[int] = ...) -> None: ...

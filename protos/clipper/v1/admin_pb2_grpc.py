@@ -137,6 +137,26 @@ class AdminServiceStub:
                 request_serializer=clipper_dot_v1_dot_admin__pb2.GetSelectionStateRequest.SerializeToString,
                 response_deserializer=clipper_dot_v1_dot_admin__pb2.GetSelectionStateResponse.FromString,
                 _registered_method=True)
+        self.SetSelectionState = channel.unary_unary(
+                '/clipper.v1.AdminService/SetSelectionState',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.SetSelectionStateRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.SetSelectionStateResponse.FromString,
+                _registered_method=True)
+        self.ResetSelectionState = channel.unary_unary(
+                '/clipper.v1.AdminService/ResetSelectionState',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.ResetSelectionStateRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.ResetSelectionStateResponse.FromString,
+                _registered_method=True)
+        self.ListSelectionStates = channel.unary_unary(
+                '/clipper.v1.AdminService/ListSelectionStates',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.ListSelectionStatesRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.ListSelectionStatesResponse.FromString,
+                _registered_method=True)
+        self.CompareShadows = channel.unary_unary(
+                '/clipper.v1.AdminService/CompareShadows',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.CompareShadowsRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.CompareShadowsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -288,6 +308,37 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetSelectionState(self, request, context):
+        """Replaces the selection state of an application, for one context or the application's own.
+
+        INVALID_ARGUMENT: a number is not finite, or a name is not one of a state. FAILED_PRECONDITION: its policy does not
+        learn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetSelectionState(self, request, context):
+        """Forgets what an application has learned: everything, or what belongs to one context.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSelectionStates(self, request, context):
+        """Lists the contexts for which an application has learned something, with their states, in no particular order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareShadows(self, request, context):
+        """Compares the shadows of an application with the answers that it gave.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -385,6 +436,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetSelectionState,
                     request_deserializer=clipper_dot_v1_dot_admin__pb2.GetSelectionStateRequest.FromString,
                     response_serializer=clipper_dot_v1_dot_admin__pb2.GetSelectionStateResponse.SerializeToString,
+            ),
+            'SetSelectionState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSelectionState,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.SetSelectionStateRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.SetSelectionStateResponse.SerializeToString,
+            ),
+            'ResetSelectionState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetSelectionState,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.ResetSelectionStateRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.ResetSelectionStateResponse.SerializeToString,
+            ),
+            'ListSelectionStates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSelectionStates,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.ListSelectionStatesRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.ListSelectionStatesResponse.SerializeToString,
+            ),
+            'CompareShadows': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareShadows,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.CompareShadowsRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.CompareShadowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -908,6 +979,114 @@ class AdminService:
             '/clipper.v1.AdminService/GetSelectionState',
             clipper_dot_v1_dot_admin__pb2.GetSelectionStateRequest.SerializeToString,
             clipper_dot_v1_dot_admin__pb2.GetSelectionStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSelectionState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/SetSelectionState',
+            clipper_dot_v1_dot_admin__pb2.SetSelectionStateRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.SetSelectionStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetSelectionState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/ResetSelectionState',
+            clipper_dot_v1_dot_admin__pb2.ResetSelectionStateRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.ResetSelectionStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSelectionStates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/ListSelectionStates',
+            clipper_dot_v1_dot_admin__pb2.ListSelectionStatesRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.ListSelectionStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareShadows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/CompareShadows',
+            clipper_dot_v1_dot_admin__pb2.CompareShadowsRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.CompareShadowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -15,6 +15,8 @@ leases                  ends what is not renewed; keeps this manager's own regis
 records                 values as JSON
 redis_scripts           what must happen at once in Redis, in Lua
 redis_store             the store on Redis
+selection_store         what policies have learned: read, replaced and forgotten here, taught by frontends
+learned                 the use cases on that, and what forgets it
 pages                   lists in pages
 replica                 dials a replica back before it is registered
 convert, service        the gRPC faces: AdminService and RegistryService

@@ -22,12 +22,14 @@ from pydantic import ValidationError
 from clipper.registry.v1 import registry_pb2
 from clipper.v1 import admin_pb2
 from clipper_manager.feed import Feed
+from clipper_manager.learned import States, forget_what_ended
 from clipper_manager.leases import Presence, end_leases
 from clipper_manager.ledger import Ledger
 from clipper_manager.redis_store import RedisStore
 from clipper_manager.registry import Registry
 from clipper_manager.replica import DialBack
 from clipper_manager.resources import Instance, InstanceKind
+from clipper_manager.selection_store import SelectionStore
 from clipper_manager.service import AdminService, RegistryService
 from clipper_manager.settings import Settings, options
 from clipper_rpc import choose, lifecycle, logs
@@ -55,6 +57,7 @@ class Manager:
         )
         self._feed = Feed(self._store, history=settings.history)
         self._registry = Registry(self._store, Ledger(self._store, self._feed), DialBack(self._transport))
+        self._learned = SelectionStore(settings.redis_url, settings.cluster)
         self._health = Health(*_SERVICES)
 
     async def run(self, stop: StopRequest) -> None:
@@ -74,6 +77,7 @@ class Manager:
                 presence = Presence(self._registry, self._feed, _instance(address), ttl_s=settings.lease_ttl_s)
                 registering = tasks.create_task(presence.run())
                 announcing = tasks.create_task(self._announce(address))
+                forgetting = tasks.create_task(forget_what_ended(self._feed, self._learned))
                 await stop.wait()
                 await _cancelled(announcing)
                 self._health.end()
@@ -81,9 +85,11 @@ class Manager:
                 await presence.end()
                 self._feed.close()
                 await server.stop(settings.grace_s)
+                await _cancelled(forgetting)
                 await _cancelled(ending)
                 await _cancelled(feeding)
         finally:
+            await self._learned.close()
             await self._store.close()
         _log.info("stopped")
 
@@ -97,7 +103,9 @@ class Manager:
     def _methods(self) -> Methods:
         registry_service = RegistryService(self._registry, lease_ttl_s=self._settings.lease_ttl_s)
         return {
-            **typed_methods(_ADMIN, AdminService(self._registry), process="manager"),
+            **typed_methods(
+                _ADMIN, AdminService(self._registry, States(self._registry, self._learned)), process="manager"
+            ),
             **typed_methods(_REGISTRY, registry_service, process="manager"),
             **self._health.methods(),
             **reflection_methods((*_SERVICES, "grpc.health.v1.Health")),

@@ -41,12 +41,15 @@ class Changes:
         checks.name("application", name)
         return lambda draft: rules.delete_application(draft, name)
 
-    def link_model(self, application: str, model: str, weight: float) -> Decision[Application]:
-        """Links a model to an application."""
+    def link_model(
+        self, application: str, model: str, weight: float, *, shadow: bool = False, shadow_share: float = 0
+    ) -> Decision[Application]:
+        """Links a model to an application, perhaps as a shadow that gets a share of the queries."""
         checks.name("application", application)
         checks.name("model", model)
         weight = checks.weight("weight", weight)
-        return lambda draft: rules.link_model(draft, application, model, weight)
+        share = checks.shadow_share("shadow_share", shadow_share, shadow=shadow)
+        return lambda draft: rules.link_model(draft, application, model, weight, share)
 
     def unlink_model(self, application: str, model: str) -> Decision[Application]:
         """Removes the link of a model to an application."""

@@ -17,7 +17,6 @@ from clipper_manager.resources import (
     MS,
     Application,
     Batching,
-    BatchPolicy,
     Instance,
     ModelVersion,
     SelectionPolicy,
@@ -35,8 +34,6 @@ MAX_ROWS = 2**31 - 1
 
 SELECTION_POLICIES = {"static": 1}
 """The policies that this build's frontends know, and how many models each uses at most."""
-BATCH_POLICIES = (BatchPolicy.DEFAULT, BatchPolicy.FIXED)
-"""The batch policies that this build's frontends know."""
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
@@ -51,7 +48,7 @@ def _refuse(field: str, problem: str) -> InvalidField:
 def name(field: str, value: str) -> str:
     """The name of an application or model: a DNS label."""
     if not _NAME.fullmatch(value):
-        given = f'"{_clipped(value)}" is not a name' if value else "required"
+        given = f'"{clipped(value)}" is not a name' if value else "required"
         raise _refuse(
             field,
             f"{given}; a name has 1 to 63 lower-case letters, digits and hyphens, with no hyphen at either end, "
@@ -63,7 +60,7 @@ def name(field: str, value: str) -> str:
 def version(field: str, value: str) -> str:
     """The version of a model."""
     if not _VERSION.fullmatch(value):
-        given = f'"{_clipped(value)}" is not a version' if value else "required"
+        given = f'"{clipped(value)}" is not a version' if value else "required"
         raise _refuse(
             field,
             f"{given}; a version has 1 to 63 letters, digits, hyphens, dots and underscores, with a letter or digit at "
@@ -75,7 +72,7 @@ def version(field: str, value: str) -> str:
 def instance_id(field: str, value: str) -> str:
     """The id of a process."""
     if not _INSTANCE_ID.fullmatch(value):
-        given = f'"{_clipped(value)}" is no instance id' if value else "required"
+        given = f'"{clipped(value)}" is no instance id' if value else "required"
         raise _refuse(field, f"{given}; it has 1 to 128 letters, digits, hyphens, dots, colons and underscores")
     return value
 
@@ -94,7 +91,7 @@ def address(field: str, value: str) -> str:
     host, _, port = value.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536
     if not is_port or len(host) > 255 or not _HOST.fullmatch(host):
-        given = f'"{_clipped(value)}" is no address' if value else "required"
+        given = f'"{clipped(value)}" is no address' if value else "required"
         raise _refuse(field, f'{given}; give host:port, for example "10.0.0.7:7010"')
     return value
 
@@ -130,6 +127,13 @@ def share(field: str, value: float) -> float:
     return value or 1.0
 
 
+def shadow_share(field: str, value: float, *, shadow: bool) -> float:
+    """The share of the queries that a shadow gets, where 0 stands for 1; 0 for a link that is no shadow."""
+    if not shadow and value:
+        raise _refuse(field, f"is {value}, but the link is no shadow; set shadow, or leave it out")
+    return share(field, value) if shadow else 0.0
+
+
 def rows(field: str, value: int) -> int:
     """A count of inputs or batches; 0 leaves it to the frontend."""
     if not 0 <= value <= MAX_ROWS:
@@ -145,7 +149,7 @@ def labels(field: str, values: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise _refuse(field, "a label is empty; leave it out")
         if "," in value or ":" in value:
-            raise _refuse(field, f'the label "{_clipped(value)}" has a comma or colon in it')
+            raise _refuse(field, f'the label "{clipped(value)}" has a comma or colon in it')
         text(field, value, MAX_LABEL_BYTES)
     return values
 
@@ -156,28 +160,30 @@ def selection_policy(field: str, policy: SelectionPolicy) -> SelectionPolicy:
     if policy.name not in SELECTION_POLICIES:
         raise _refuse(
             f"{field}.name",
-            f'"{_clipped(policy.name)}" is not known to the frontends of this cluster; '
+            f'"{clipped(policy.name)}" is not known to the frontends of this cluster; '
             f"allowed: {', '.join(sorted(SELECTION_POLICIES))}",
         )
     if given := sorted(json.loads(policy.parameters)):
         raise _refuse(
-            f"{field}.parameters", f'the policy "{policy.name}" takes no parameters; remove "{_clipped(given[0])}"'
+            f"{field}.parameters", f'the policy "{policy.name}" takes no parameters; remove "{clipped(given[0])}"'
         )
     return policy
 
 
 def batching(field: str, value: Batching) -> Batching:
     """How a version's queries are batched."""
-    if value.policy not in BATCH_POLICIES:
-        raise _refuse(
-            f"{field}.policy",
-            f'"{value.policy}" is not known to the frontends of this cluster; allowed: {", ".join(BATCH_POLICIES)}',
-        )
     if not 0 <= value.linger_ns <= MAX_LINGER_NS:
         raise _refuse(f"{field}.linger", f"is {value.linger_ns / 1e9:g} s; it is from 0 to 1 s")
     rows(f"{field}.max_batch_rows", value.max_batch_rows)
     rows(f"{field}.max_queue_rows", value.max_queue_rows)
     rows(f"{field}.max_batches_in_flight", value.max_batches_in_flight)
+    if not 0 <= value.hedge_percent <= 100:
+        raise _refuse(f"{field}.hedge_percent", f"is {value.hedge_percent}; it is from 0 (never) to 100")
+    if value.hedge_percent and value.no_retry:
+        raise _refuse(
+            f"{field}.hedge_percent",
+            "asks a model twice now and then, which no_retry forbids; leave one of them out",
+        )
     return value
 
 
@@ -218,5 +224,6 @@ def instance(value: Instance) -> Instance:
     return value
 
 
-def _clipped(value: str) -> str:
+def clipped(value: str) -> str:
+    """A given text as errors show it."""
     return value if len(value) <= 80 else f"{value[:79]}…"

@@ -43,8 +43,8 @@ class RedisStore:
         self._prefix = f"clipper:{cluster}:"
         self._lease_ttl_ms = round(lease_ttl_s * 1000)
         self._history = history
-        self._redis = _client(url, TIMEOUT_S, MAX_CONNECTIONS)
-        self._following = _client(url, BLOCK_S + TIMEOUT_S, 2)
+        self._redis = connected(url, TIMEOUT_S, MAX_CONNECTIONS)
+        self._following = connected(url, BLOCK_S + TIMEOUT_S, 2)
         self._keys = [self._prefix + name for name in redis_scripts.KEYS]
         self._load = self._redis.register_script(redis_scripts.LOAD)
         self._begin_epoch = self._redis.register_script(redis_scripts.BEGIN_EPOCH)
@@ -55,7 +55,7 @@ class RedisStore:
 
     async def load(self) -> Image:
         """See Store.load."""
-        with _mapped_errors():
+        with mapped_errors():
             reply = await self._load(self._keys, [secrets.token_hex(8)])
         epoch, first, revision, pairs, entries, mark = reply
         return Image(
@@ -68,12 +68,12 @@ class RedisStore:
 
     async def begin_epoch(self, instead_of: str) -> None:
         """See Store.begin_epoch."""
-        with _mapped_errors():
+        with mapped_errors():
             await self._begin_epoch(self._keys, [instead_of, secrets.token_hex(8)])
 
     async def head(self) -> Position | None:
         """See Store.head."""
-        with _mapped_errors():
+        with mapped_errors():
             epoch, revision = await self._redis.hmget(self._prefix + "meta", "epoch", "revision")
         return None if epoch is None or revision is None else Position(str(epoch), int(revision))
 
@@ -82,7 +82,7 @@ class RedisStore:
         changes, epochs = self._prefix + "changes", self._prefix + "epochs"
         revision = position.revision
         while True:
-            with _mapped_errors():
+            with mapped_errors():
                 streams: Any = await self._following.xread(
                     {changes: f"{revision}-0", epochs: mark}, count=256, block=int(BLOCK_S * 1000)
                 )
@@ -117,24 +117,24 @@ class RedisStore:
 
     async def renew_lease(self, lease_id: str) -> bool:
         """See Store.renew_lease."""
-        with _mapped_errors():
+        with mapped_errors():
             return bool(await self._renew(self._keys, [lease_id, self._lease_ttl_ms]))
 
     async def end_lease(self, lease_id: str) -> Position | None:
         """See Store.end_lease."""
-        with _mapped_errors():
+        with mapped_errors():
             reply = await self._end(self._keys, [lease_id, secrets.token_hex(8), self._history])
         return Position(reply[0], int(reply[1])) if reply else None
 
     async def expire_leases(self) -> float:
         """See Store.expire_leases."""
-        with _mapped_errors():
+        with mapped_errors():
             due_ms = await self._expire(self._keys, [secrets.token_hex(8), self._history])
         return math.inf if due_ms < 0 else due_ms / 1000
 
     async def reserve_query_ids(self, count: int) -> int:
         """See Store.reserve_query_ids."""
-        with _mapped_errors():
+        with mapped_errors():
             return int(await self._redis.incrby(self._prefix + "ids", count)) - count + 1
 
     async def close(self) -> None:
@@ -158,10 +158,10 @@ class RedisStore:
         """Runs the script on a connection that is known to work, so that a failure before it is no doubtful one."""
         pool = self._redis.connection_pool
         command = [len(self._keys), *self._keys, *arguments]
-        with _mapped_errors():
+        with mapped_errors():
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis has it untyped
         try:
-            with _mapped_errors(interrupted=True):
+            with mapped_errors(interrupted=True):
                 await connection.send_command("EVALSHA", self._commit.sha, *command)
                 try:
                     reply: list[Any] = await connection.read_response()
@@ -173,7 +173,8 @@ class RedisStore:
             await pool.release(connection)
 
 
-def _client(url: str, timeout_s: float, connections: int) -> Redis:
+def connected(url: str, timeout_s: float, connections: int) -> Redis:
+    """A client that connects when it is first used."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
@@ -189,7 +190,7 @@ def _client(url: str, timeout_s: float, connections: int) -> Redis:
 
 
 @contextmanager
-def _mapped_errors(*, interrupted: bool = False) -> Iterator[None]:
+def mapped_errors(*, interrupted: bool = False) -> Iterator[None]:
     """Maps Redis' errors; `interrupted`: a lost connection leaves open what was done."""
     try:
         yield

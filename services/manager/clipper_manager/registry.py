@@ -78,9 +78,12 @@ class Registry:
         """Deletes an application with its links."""
         await self._ledger.change(self._changes.delete_application(name))
 
-    async def link_model(self, application: str, model: str, weight: float) -> Application:
-        """Links a model to an application."""
-        return await self._ledger.change(self._changes.link_model(application, model, weight))
+    async def link_model(
+        self, application: str, model: str, weight: float, *, shadow: bool = False, shadow_share: float = 0
+    ) -> Application:
+        """Links a model to an application, perhaps as a shadow."""
+        change = self._changes.link_model(application, model, weight, shadow=shadow, shadow_share=shadow_share)
+        return await self._ledger.change(change)
 
     async def unlink_model(self, application: str, model: str) -> Application:
         """Removes the link of a model to an application."""

@@ -51,10 +51,14 @@ class InstanceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A model that may answer an application's queries, and its weight relative to the other links."""
+    """A model that may answer an application's queries, and its weight relative to the other links; or a shadow."""
 
     model: str
     weight: float = 1.0
+    shadow: bool = False
+    """Whether it only gets copies of queries and never has a say."""
+    shadow_share: float = 0.0
+    """The share of the queries that a shadow gets, above 0 and at most 1; 0 for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,18 @@ class Application:
     """By the model's name."""
     create_time_ns: int = 0
     revision: int = 0
+    selection_generation: int = 0
+    """The revision at which it got its policy: what was learned before belongs to another one."""
 
     @property
     def key(self) -> str:
         """Its name in the configuration."""
         return application_key(self.name)
+
+    @property
+    def answering(self) -> tuple[Link, ...]:
+        """The links of the models that may answer: all but shadows."""
+        return tuple(link for link in self.links if not link.shadow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,7 @@ class Batching:
     max_queue_rows: int = 0
     max_batches_in_flight: int = 0
     no_retry: bool = False
+    hedge_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Invariants
  1. The current version of a model exists and is its only ACTIVE one.
  2. A model is there exactly while it has a version or a link.
  3. All applications that a model is linked to take the same type as its current version.
- 4. An application has at most as many links as its policy uses.
+ 4. An application has at most as many links as its policy uses, shadows not counted.
  5. A replica has a version. One address serves one replica.
  6. A version on trial exists, beside a current one that it is not.
 
@@ -51,7 +51,8 @@ def create_application(draft: Draft, new: Application) -> Application:
     """Adds an application without links."""
     if draft.find(Application, new.key) is not None:
         raise ApplicationExists(application=new.name)
-    return draft.put(new)
+    created = draft.put(new)
+    return draft.put(replace(created, selection_generation=created.revision))
 
 
 def update_application(draft: Draft, new: Application, input_type: InputType | None, revision: int) -> Application:
@@ -61,9 +62,9 @@ def update_application(draft: Draft, new: Application, input_type: InputType | N
         raise StaleRevision(what=f'Application "{new.name}"', stored=str(old.revision), given=str(revision))
     if input_type not in (None, old.input_type):
         raise InvalidField(field="application.input_type", problem=f"cannot be changed; it is {old.input_type}")
-    if len(old.links) > SELECTION_POLICIES[new.selection_policy.name]:
-        raise _too_many(new, old.links[0].model)
-    return draft.put(
+    if len(old.answering) > SELECTION_POLICIES[new.selection_policy.name]:
+        raise _too_many(new, old.answering[0].model)
+    updated = draft.put(
         replace(
             old,
             default_output=new.default_output,
@@ -72,6 +73,9 @@ def update_application(draft: Draft, new: Application, input_type: InputType | N
             confidence_threshold=new.confidence_threshold,
         )
     )
+    if updated.selection_policy.name == old.selection_policy.name:
+        return updated
+    return draft.put(replace(updated, selection_generation=updated.revision))
 
 
 def delete_application(draft: Draft, name: str) -> None:
@@ -82,8 +86,8 @@ def delete_application(draft: Draft, name: str) -> None:
         _settle(draft, link.model)
 
 
-def link_model(draft: Draft, application: str, model: str, weight: float) -> Application:
-    """Links a model to an application. Checked in Clipper's order (contract M3)."""
+def link_model(draft: Draft, application: str, model: str, weight: float, shadow_share: float = 0) -> Application:
+    """Links a model to an application, as a shadow if that has a share. Checked in Clipper's order (contract M3)."""
     old = draft.application(application)
     draft.model(model)
     model_type = draft.model_type(model)
@@ -91,9 +95,10 @@ def link_model(draft: Draft, application: str, model: str, weight: float) -> App
         raise _other_type(old, model, model_type)
     if any(link.model == model for link in old.links):
         raise LinkExists(model=model, application=application)
-    if len(old.links) >= SELECTION_POLICIES[old.selection_policy.name]:
-        raise _too_many(old, old.links[0].model)
-    links = sorted((*old.links, Link(model, weight)), key=lambda link: link.model)
+    if not shadow_share and len(old.answering) >= SELECTION_POLICIES[old.selection_policy.name]:
+        raise _too_many(old, old.answering[0].model)
+    link = Link(model, weight, shadow=shadow_share > 0, shadow_share=shadow_share)
+    links = sorted((*old.links, link), key=lambda link: link.model)
     new = draft.put(replace(old, links=tuple(links)))
     _settle(draft, model)
     return new

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from clipper.registry.v1 import registry_pb2 as reg
 from clipper.v1 import admin_pb2 as adm
-from clipper_manager.convert import incoming, outgoing
+from clipper_manager.convert import incoming, learned, outgoing
+from clipper_manager.learned import States
 from clipper_manager.pages import PageRequest
 from clipper_manager.registry import Registry
 from clipper_manager.store import Position
@@ -15,8 +16,9 @@ from clipper_manager.store import Position
 class AdminService:
     """clipper.v1.AdminService."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, states: States) -> None:
         self._registry = registry
+        self._states = states
 
     async def create_application(self, request: adm.CreateApplicationRequest) -> adm.CreateApplicationResponse:
         """See admin.proto; so for all below."""
@@ -46,7 +48,13 @@ class AdminService:
 
     async def link_model(self, request: adm.LinkModelRequest) -> adm.LinkModelResponse:
         """Links a model to an application."""
-        linked = await self._registry.link_model(request.application, request.model, request.weight)
+        linked = await self._registry.link_model(
+            request.application,
+            request.model,
+            request.weight,
+            shadow=request.shadow,
+            shadow_share=request.shadow_share,
+        )
         return adm.LinkModelResponse(application=outgoing.from_application(linked))
 
     async def unlink_model(self, request: adm.UnlinkModelRequest) -> adm.UnlinkModelResponse:
@@ -121,9 +129,29 @@ class AdminService:
         return adm.ListInstancesResponse(instances=found, next_page_token=page.next_token)
 
     async def get_selection_state(self, request: adm.GetSelectionStateRequest) -> adm.GetSelectionStateResponse:
-        """Returns the selection state: none, as the policies that this build knows do not learn."""
-        found = await self._registry.application(request.application)
-        return adm.GetSelectionStateResponse(policy=found.selection_policy.name)
+        """Returns what was learned."""
+        return learned.from_view(await self._states.state(request.application, request.context))
+
+    async def set_selection_state(self, request: adm.SetSelectionStateRequest) -> adm.SetSelectionStateResponse:
+        """Replaces what was learned."""
+        await self._states.put(request.application, request.context, dict(request.state), request.observation_count)
+        return adm.SetSelectionStateResponse()
+
+    async def reset_selection_state(self, request: adm.ResetSelectionStateRequest) -> adm.ResetSelectionStateResponse:
+        """Forgets what was learned."""
+        await self._states.reset(request.application, request.context)
+        return adm.ResetSelectionStateResponse()
+
+    async def list_selection_states(self, request: adm.ListSelectionStatesRequest) -> adm.ListSelectionStatesResponse:
+        """Lists contexts with their states."""
+        page = await self._states.states(request.application, PageRequest(request.page_size, request.page_token))
+        found = map(learned.from_learned, page.items)
+        return adm.ListSelectionStatesResponse(selection_states=found, next_page_token=page.next_token)
+
+    async def compare_shadows(self, request: adm.CompareShadowsRequest) -> adm.CompareShadowsResponse:
+        """Compares shadows with the answers that were given."""
+        found = await self._states.shadows(request.application)
+        return adm.CompareShadowsResponse(shadows=map(learned.from_shadow, found))
 
 
 class RegistryService:

@@ -11,8 +11,8 @@ in here.
     ├── ALREADY_EXISTS       ApplicationExists, VersionExists, LinkExists
     ├── FAILED_PRECONDITION  LinkTypeMismatch, TooManyLinks, VersionInUse, ReplicaUnhealthy, ReplicaTypeMismatch
     ├── ABORTED              StaleRevision
-    ├── UNAVAILABLE          NoModel, NoReplica, ReplicaLost, StoreUnavailable, StoreInterrupted, ModelNotReady,
-    │                        Stopping
+    ├── UNAVAILABLE          NoModel, NoReplica, ReplicaLost, StoreUnavailable, StoreInterrupted,
+    │                        FeedbackInterrupted, ModelNotReady, Stopping
     ├── RESOURCE_EXHAUSTED   Overloaded, MessageTooLarge
     ├── DEADLINE_EXCEEDED    Late
     ├── INTERNAL             ModelError, InternalError
@@ -152,7 +152,10 @@ class QueryNotFound(ClipperError):
     """No query of that id is known, or not any more."""
 
     code, reason = Code.NOT_FOUND, "QUERY_NOT_FOUND"
-    template = "No query {query_id} of application {application} is remembered."
+    template = (
+        "No query {query_id} of application {application} is remembered. Feedback by id is taken up to {window}, for "
+        "applications whose policy learns; send the input and its label instead."
+    )
 
 
 class LeaseEnded(ClipperError):
@@ -279,6 +282,17 @@ class StoreInterrupted(ClipperError):
     template = (
         "The connection to the configuration store broke while the change was being stored ({problem}). "
         "It may have been made: look before you try again."
+    )
+    retry_after_s = 1.0
+
+
+class FeedbackInterrupted(ClipperError):
+    """The connection to Redis broke while feedback was being stored: nobody can tell whether it was."""
+
+    code, reason = Code.UNAVAILABLE, "FEEDBACK_INTERRUPTED"
+    template = (
+        "The connection to the store broke while the feedback was being stored ({problem}). "
+        "Send it again with the same token: then it counts once. Without a token it may count twice."
     )
     retry_after_s = 1.0
 

@@ -134,6 +134,7 @@ def to_model_version(message: admin_pb2.ModelVersion) -> ModelVersion:
             max_queue_rows=message.batching.max_queue_rows,
             max_batches_in_flight=message.batching.max_batches_in_flight,
             no_retry=message.batching.no_retry,
+            hedge_percent=message.batching.hedge_percent,
         ),
         no_cache=message.no_cache,
     )
@@ -152,7 +153,9 @@ def to_change(message: admin_pb2.Change) -> Wanted:
                 return changes.delete_application(message.delete_application.application)
             case "link_model":
                 link = message.link_model
-                return changes.link_model(link.application, link.model, link.weight)
+                return changes.link_model(
+                    link.application, link.model, link.weight, shadow=link.shadow, shadow_share=link.shadow_share
+                )
             case "unlink_model":
                 return changes.unlink_model(message.unlink_model.application, message.unlink_model.model)
             case "create_model_version":

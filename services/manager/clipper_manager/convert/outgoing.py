@@ -28,6 +28,7 @@ def from_application(value: Application) -> admin_pb2.Application:
         links=[_from_link(link) for link in value.links],
         create_time=_timestamp(value.create_time_ns),
         revision=value.revision,
+        selection_generation=value.selection_generation,
     )
     if value.default_output is not None:
         message.default_output.ParseFromString(value.default_output)
@@ -38,7 +39,7 @@ def from_application(value: Application) -> admin_pb2.Application:
 
 
 def _from_link(value: Link) -> admin_pb2.Link:
-    return admin_pb2.Link(model=value.model, weight=value.weight)
+    return admin_pb2.Link(model=value.model, weight=value.weight, shadow=value.shadow, shadow_share=value.shadow_share)
 
 
 def from_model(value: Model, linked_applications: tuple[str, ...] = ()) -> admin_pb2.Model:
@@ -75,6 +76,7 @@ def from_model_version(value: ModelVersion) -> admin_pb2.ModelVersion:
             max_queue_rows=value.batching.max_queue_rows,
             max_batches_in_flight=value.batching.max_batches_in_flight,
             no_retry=value.batching.no_retry,
+            hedge_percent=value.batching.hedge_percent,
         ),
         no_cache=value.no_cache,
         state=numbers.STATE_NUMBERS[value.state],

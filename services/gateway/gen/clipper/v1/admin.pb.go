@@ -87,9 +87,10 @@ const (
 	Batching_POLICY_UNSPECIFIED Batching_Policy = 0
 	// As many as wait, up to max_batch_rows.
 	Batching_POLICY_FIXED Batching_Policy = 1
-	// Additive increase, multiplicative decrease (Clipper, NSDI 2017, section 4.3).
+	// As many as fit the objective, found by additive increase and multiplicative decrease (Clipper, NSDI 2017,
+	// section 4.3).
 	Batching_POLICY_AIMD Batching_Policy = 2
-	// Quantile regression of batch latency on batch size.
+	// As many as fit the objective, found by quantile regression of batch latency on batch size.
 	Batching_POLICY_QUANTILE Batching_Policy = 3
 )
 
@@ -209,9 +210,12 @@ type Application struct {
 	// When it was created. Set by the manager.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The cluster revision of its last change. Set by the manager.
-	Revision      int64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Revision int64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The cluster revision at which it got a policy of another name: what was learned before is not used any more. Set by
+	// the manager.
+	SelectionGeneration int64 `protobuf:"varint,10,opt,name=selection_generation,json=selectionGeneration,proto3" json:"selection_generation,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Application) Reset() {
@@ -307,13 +311,24 @@ func (x *Application) GetRevision() int64 {
 	return 0
 }
 
-// A model that may answer an application's queries.
+func (x *Application) GetSelectionGeneration() int64 {
+	if x != nil {
+		return x.SelectionGeneration
+	}
+	return 0
+}
+
+// A model that may answer an application's queries, or shadows those that do.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model's name.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Its share of traffic or say, relative to the other links; above 0. Default: 1.
-	Weight        float64 `protobuf:"fixed64,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	Weight float64 `protobuf:"fixed64,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Whether it is a shadow: it gets a copy of queries and never has a say in answers. Default: false.
+	Shadow bool `protobuf:"varint,3,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The share of the queries that a shadow gets, above 0 and at most 1. Default 0: all, 1.
+	ShadowShare   float64 `protobuf:"fixed64,4,opt,name=shadow_share,json=shadowShare,proto3" json:"shadow_share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +373,20 @@ func (x *Link) GetModel() string {
 func (x *Link) GetWeight() float64 {
 	if x != nil {
 		return x.Weight
+	}
+	return 0
+}
+
+func (x *Link) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *Link) GetShadowShare() float64 {
+	if x != nil {
+		return x.ShadowShare
 	}
 	return 0
 }
@@ -669,9 +698,10 @@ func (x *ModelVersion) GetNoCache() bool {
 // How the queries for one version are gathered into batches.
 type Batching struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How the size of batches is chosen. Default: the frontend's choice.
+	// How the size of batches is chosen. Default: the frontend's choice, which is POLICY_QUANTILE.
 	Policy Batching_Policy `protobuf:"varint,1,opt,name=policy,proto3,enum=clipper.v1.Batching_Policy" json:"policy,omitempty"`
-	// The largest batch, in inputs; at least 1. Default 0: the policy finds it.
+	// The largest batch, in inputs; at least 1. Default 0: the frontend's limit. An adaptive policy stays below it where
+	// larger batches would take too long; no policy waits for a batch to become full.
 	MaxBatchRows int32 `protobuf:"varint,2,opt,name=max_batch_rows,json=maxBatchRows,proto3" json:"max_batch_rows,omitempty"`
 	// How long the first query of a batch may wait for more to come. From 0 to 1 s; default 0: a free replica never
 	// waits.
@@ -682,7 +712,10 @@ type Batching struct {
 	MaxBatchesInFlight int32 `protobuf:"varint,5,opt,name=max_batches_in_flight,json=maxBatchesInFlight,proto3" json:"max_batches_in_flight,omitempty"`
 	// Whether the queries of a lost replica are given up instead of moved to another one: for models with side
 	// effects. Default: false.
-	NoRetry       bool `protobuf:"varint,6,opt,name=no_retry,json=noRetry,proto3" json:"no_retry,omitempty"`
+	NoRetry bool `protobuf:"varint,6,opt,name=no_retry,json=noRetry,proto3" json:"no_retry,omitempty"`
+	// How many inputs per hundred may be sent to a second replica, since the first one takes far longer than usual. The
+	// first answer counts. From 0 to 100; default 0: none. Not together with no_retry.
+	HedgePercent  int32 `protobuf:"varint,7,opt,name=hedge_percent,json=hedgePercent,proto3" json:"hedge_percent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -757,6 +790,13 @@ func (x *Batching) GetNoRetry() bool {
 		return x.NoRetry
 	}
 	return false
+}
+
+func (x *Batching) GetHedgePercent() int32 {
+	if x != nil {
+		return x.HedgePercent
+	}
+	return 0
 }
 
 // A running copy of a version, as it registered itself.
@@ -1427,7 +1467,12 @@ type LinkModelRequest struct {
 	// The model's name. Required.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The weight of the link, above 0. Default 0: 1.
-	Weight        float64 `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	Weight float64 `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Whether it is a shadow: it gets a copy of queries after they were answered, never has a say in answers, and is
+	// compared with them by CompareShadows. An application may have any number of shadows. Default: false.
+	Shadow bool `protobuf:"varint,4,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The share of the queries that a shadow gets, above 0 and at most 1. Only with shadow. Default 0: all, 1.
+	ShadowShare   float64 `protobuf:"fixed64,5,opt,name=shadow_share,json=shadowShare,proto3" json:"shadow_share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1479,6 +1524,20 @@ func (x *LinkModelRequest) GetModel() string {
 func (x *LinkModelRequest) GetWeight() float64 {
 	if x != nil {
 		return x.Weight
+	}
+	return 0
+}
+
+func (x *LinkModelRequest) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *LinkModelRequest) GetShadowShare() float64 {
+	if x != nil {
+		return x.ShadowShare
 	}
 	return 0
 }
@@ -3180,12 +3239,689 @@ func (x *GetSelectionStateResponse) GetObservationCount() int64 {
 	return 0
 }
 
+// Asks to replace selection state.
+type SetSelectionStateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The application's name. Required.
+	Application string `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	// The user or session, at most 256 bytes. Default: the application's own state.
+	Context string `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
+	// All numbers of the state, by the names that the policy gives them. What is not named is gone.
+	State map[string]float64 `protobuf:"bytes,3,rep,name=state,proto3" json:"state,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// How many outcomes it shall count as learned from; at least 0. Default: 0.
+	ObservationCount int64 `protobuf:"varint,4,opt,name=observation_count,json=observationCount,proto3" json:"observation_count,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SetSelectionStateRequest) Reset() {
+	*x = SetSelectionStateRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSelectionStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSelectionStateRequest) ProtoMessage() {}
+
+func (x *SetSelectionStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSelectionStateRequest.ProtoReflect.Descriptor instead.
+func (*SetSelectionStateRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *SetSelectionStateRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *SetSelectionStateRequest) GetContext() string {
+	if x != nil {
+		return x.Context
+	}
+	return ""
+}
+
+func (x *SetSelectionStateRequest) GetState() map[string]float64 {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *SetSelectionStateRequest) GetObservationCount() int64 {
+	if x != nil {
+		return x.ObservationCount
+	}
+	return 0
+}
+
+// The result of SetSelectionState.
+type SetSelectionStateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSelectionStateResponse) Reset() {
+	*x = SetSelectionStateResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSelectionStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSelectionStateResponse) ProtoMessage() {}
+
+func (x *SetSelectionStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSelectionStateResponse.ProtoReflect.Descriptor instead.
+func (*SetSelectionStateResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{49}
+}
+
+// Asks to forget selection state.
+type ResetSelectionStateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The application's name. Required.
+	Application string `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	// The user or session whose state is forgotten. Default: everything that the application has learned.
+	Context       string `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetSelectionStateRequest) Reset() {
+	*x = ResetSelectionStateRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetSelectionStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetSelectionStateRequest) ProtoMessage() {}
+
+func (x *ResetSelectionStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetSelectionStateRequest.ProtoReflect.Descriptor instead.
+func (*ResetSelectionStateRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ResetSelectionStateRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *ResetSelectionStateRequest) GetContext() string {
+	if x != nil {
+		return x.Context
+	}
+	return ""
+}
+
+// The result of ResetSelectionState.
+type ResetSelectionStateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetSelectionStateResponse) Reset() {
+	*x = ResetSelectionStateResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetSelectionStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetSelectionStateResponse) ProtoMessage() {}
+
+func (x *ResetSelectionStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetSelectionStateResponse.ProtoReflect.Descriptor instead.
+func (*ResetSelectionStateResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{51}
+}
+
+// Asks for a page of contexts with their states.
+type ListSelectionStatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The application's name. Required.
+	Application string `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	// About how many to return, from 1 to 1000; larger is cut. Default 0: 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before. Default: the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSelectionStatesRequest) Reset() {
+	*x = ListSelectionStatesRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSelectionStatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSelectionStatesRequest) ProtoMessage() {}
+
+func (x *ListSelectionStatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSelectionStatesRequest.ProtoReflect.Descriptor instead.
+func (*ListSelectionStatesRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListSelectionStatesRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *ListSelectionStatesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSelectionStatesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of contexts with their states. A context may be on two pages if others are taught meanwhile.
+type ListSelectionStatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The states.
+	SelectionStates []*SelectionState `protobuf:"bytes,1,rep,name=selection_states,json=selectionStates,proto3" json:"selection_states,omitempty"`
+	// Asks for the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSelectionStatesResponse) Reset() {
+	*x = ListSelectionStatesResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSelectionStatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSelectionStatesResponse) ProtoMessage() {}
+
+func (x *ListSelectionStatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSelectionStatesResponse.ProtoReflect.Descriptor instead.
+func (*ListSelectionStatesResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ListSelectionStatesResponse) GetSelectionStates() []*SelectionState {
+	if x != nil {
+		return x.SelectionStates
+	}
+	return nil
+}
+
+func (x *ListSelectionStatesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// What was learned for one user or session.
+type SelectionState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user or session.
+	Context string `protobuf:"bytes,1,opt,name=context,proto3" json:"context,omitempty"`
+	// The numbers of the state, by the names that the policy gives them.
+	State map[string]float64 `protobuf:"bytes,2,rep,name=state,proto3" json:"state,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// How many outcomes it has learned from.
+	ObservationCount int64 `protobuf:"varint,3,opt,name=observation_count,json=observationCount,proto3" json:"observation_count,omitempty"`
+	// When it was taught last.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelectionState) Reset() {
+	*x = SelectionState{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelectionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelectionState) ProtoMessage() {}
+
+func (x *SelectionState) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelectionState.ProtoReflect.Descriptor instead.
+func (*SelectionState) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *SelectionState) GetContext() string {
+	if x != nil {
+		return x.Context
+	}
+	return ""
+}
+
+func (x *SelectionState) GetState() map[string]float64 {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *SelectionState) GetObservationCount() int64 {
+	if x != nil {
+		return x.ObservationCount
+	}
+	return 0
+}
+
+func (x *SelectionState) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// Asks for a comparison of shadows.
+type CompareShadowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The application's name. Required.
+	Application   string `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareShadowsRequest) Reset() {
+	*x = CompareShadowsRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareShadowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareShadowsRequest) ProtoMessage() {}
+
+func (x *CompareShadowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareShadowsRequest.ProtoReflect.Descriptor instead.
+func (*CompareShadowsRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CompareShadowsRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+// The result of CompareShadows.
+type CompareShadowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shadows, by name.
+	Shadows       []*ShadowComparison `protobuf:"bytes,1,rep,name=shadows,proto3" json:"shadows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareShadowsResponse) Reset() {
+	*x = CompareShadowsResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareShadowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareShadowsResponse) ProtoMessage() {}
+
+func (x *CompareShadowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareShadowsResponse.ProtoReflect.Descriptor instead.
+func (*CompareShadowsResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *CompareShadowsResponse) GetShadows() []*ShadowComparison {
+	if x != nil {
+		return x.Shadows
+	}
+	return nil
+}
+
+// A shadow beside the answers that the application gave to the same queries, since it was linked.
+type ShadowComparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's name.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The share of the queries that it gets.
+	Share float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	// How many queries it got.
+	QueryCount int64 `protobuf:"varint,3,opt,name=query_count,json=queryCount,proto3" json:"query_count,omitempty"`
+	// How many it answered.
+	AnswerCount int64 `protobuf:"varint,4,opt,name=answer_count,json=answerCount,proto3" json:"answer_count,omitempty"`
+	// How many of its answers could be compared: those to queries that were answered by a prediction.
+	ComparedCount int64 `protobuf:"varint,5,opt,name=compared_count,json=comparedCount,proto3" json:"compared_count,omitempty"`
+	// How many of these meant the same as the given answer.
+	AgreedCount int64 `protobuf:"varint,6,opt,name=agreed_count,json=agreedCount,proto3" json:"agreed_count,omitempty"`
+	// How many queries had no answer, by reason: "LATE", "MODEL_ERROR" and so on, as in DefaultReason.
+	Errors map[string]int64 `protobuf:"bytes,7,rep,name=errors,proto3" json:"errors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How long its answers took, from the time it was asked.
+	Latency *LatencyDistribution `protobuf:"bytes,8,opt,name=latency,proto3" json:"latency,omitempty"`
+	// How long the application's answers to the same queries took.
+	ApplicationLatency *LatencyDistribution `protobuf:"bytes,9,opt,name=application_latency,json=applicationLatency,proto3" json:"application_latency,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ShadowComparison) Reset() {
+	*x = ShadowComparison{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowComparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowComparison) ProtoMessage() {}
+
+func (x *ShadowComparison) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowComparison.ProtoReflect.Descriptor instead.
+func (*ShadowComparison) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ShadowComparison) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ShadowComparison) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *ShadowComparison) GetQueryCount() int64 {
+	if x != nil {
+		return x.QueryCount
+	}
+	return 0
+}
+
+func (x *ShadowComparison) GetAnswerCount() int64 {
+	if x != nil {
+		return x.AnswerCount
+	}
+	return 0
+}
+
+func (x *ShadowComparison) GetComparedCount() int64 {
+	if x != nil {
+		return x.ComparedCount
+	}
+	return 0
+}
+
+func (x *ShadowComparison) GetAgreedCount() int64 {
+	if x != nil {
+		return x.AgreedCount
+	}
+	return 0
+}
+
+func (x *ShadowComparison) GetErrors() map[string]int64 {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *ShadowComparison) GetLatency() *LatencyDistribution {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *ShadowComparison) GetApplicationLatency() *LatencyDistribution {
+	if x != nil {
+		return x.ApplicationLatency
+	}
+	return nil
+}
+
+// How latencies are distributed, within about a tenth of each.
+type LatencyDistribution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The mean, in microseconds.
+	MeanUs int64 `protobuf:"varint,1,opt,name=mean_us,json=meanUs,proto3" json:"mean_us,omitempty"`
+	// Half of all took at most this, in microseconds.
+	P50Us int64 `protobuf:"varint,2,opt,name=p50_us,json=p50Us,proto3" json:"p50_us,omitempty"`
+	// 95 of 100 took at most this, in microseconds.
+	P95Us int64 `protobuf:"varint,3,opt,name=p95_us,json=p95Us,proto3" json:"p95_us,omitempty"`
+	// 99 of 100 took at most this, in microseconds.
+	P99Us         int64 `protobuf:"varint,4,opt,name=p99_us,json=p99Us,proto3" json:"p99_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatencyDistribution) Reset() {
+	*x = LatencyDistribution{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatencyDistribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatencyDistribution) ProtoMessage() {}
+
+func (x *LatencyDistribution) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatencyDistribution.ProtoReflect.Descriptor instead.
+func (*LatencyDistribution) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *LatencyDistribution) GetMeanUs() int64 {
+	if x != nil {
+		return x.MeanUs
+	}
+	return 0
+}
+
+func (x *LatencyDistribution) GetP50Us() int64 {
+	if x != nil {
+		return x.P50Us
+	}
+	return 0
+}
+
+func (x *LatencyDistribution) GetP95Us() int64 {
+	if x != nil {
+		return x.P95Us
+	}
+	return 0
+}
+
+func (x *LatencyDistribution) GetP99Us() int64 {
+	if x != nil {
+		return x.P99Us
+	}
+	return 0
+}
+
 var File_clipper_v1_admin_proto protoreflect.FileDescriptor
 
 const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16clipper/v1/admin.proto\x12\n" +
-	"clipper.v1\x1a\x17clipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd6\x03\n" +
+	"clipper.v1\x1a\x17clipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x89\x04\n" +
 	"\vApplication\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\n" +
@@ -3197,10 +3933,14 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x05links\x18\a \x03(\v2\x10.clipper.v1.LinkR\x05links\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x1a\n" +
-	"\brevision\x18\t \x01(\x03R\brevision\"4\n" +
+	"\brevision\x18\t \x01(\x03R\brevision\x121\n" +
+	"\x14selection_generation\x18\n" +
+	" \x01(\x03R\x13selectionGeneration\"o\n" +
 	"\x04Link\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
-	"\x06weight\x18\x02 \x01(\x01R\x06weight\"^\n" +
+	"\x06weight\x18\x02 \x01(\x01R\x06weight\x12\x16\n" +
+	"\x06shadow\x18\x03 \x01(\bR\x06shadow\x12!\n" +
+	"\fshadow_share\x18\x04 \x01(\x01R\vshadowShare\"^\n" +
 	"\x0fSelectionPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
 	"\n" +
@@ -3234,14 +3974,15 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_STAGED\x10\x01\x12\x10\n" +
-	"\fSTATE_ACTIVE\x10\x02\"\xe6\x02\n" +
+	"\fSTATE_ACTIVE\x10\x02\"\x8b\x03\n" +
 	"\bBatching\x123\n" +
 	"\x06policy\x18\x01 \x01(\x0e2\x1b.clipper.v1.Batching.PolicyR\x06policy\x12$\n" +
 	"\x0emax_batch_rows\x18\x02 \x01(\x05R\fmaxBatchRows\x121\n" +
 	"\x06linger\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06linger\x12$\n" +
 	"\x0emax_queue_rows\x18\x04 \x01(\x05R\fmaxQueueRows\x121\n" +
 	"\x15max_batches_in_flight\x18\x05 \x01(\x05R\x12maxBatchesInFlight\x12\x19\n" +
-	"\bno_retry\x18\x06 \x01(\bR\anoRetry\"X\n" +
+	"\bno_retry\x18\x06 \x01(\bR\anoRetry\x12#\n" +
+	"\rhedge_percent\x18\a \x01(\x05R\fhedgePercent\"X\n" +
 	"\x06Policy\x12\x16\n" +
 	"\x12POLICY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPOLICY_FIXED\x10\x01\x12\x0f\n" +
@@ -3292,11 +4033,13 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\vapplication\x18\x01 \x01(\v2\x17.clipper.v1.ApplicationR\vapplication\"<\n" +
 	"\x18DeleteApplicationRequest\x12 \n" +
 	"\vapplication\x18\x01 \x01(\tR\vapplication\"\x1b\n" +
-	"\x19DeleteApplicationResponse\"b\n" +
+	"\x19DeleteApplicationResponse\"\x9d\x01\n" +
 	"\x10LinkModelRequest\x12 \n" +
 	"\vapplication\x18\x01 \x01(\tR\vapplication\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
-	"\x06weight\x18\x03 \x01(\x01R\x06weight\"N\n" +
+	"\x06weight\x18\x03 \x01(\x01R\x06weight\x12\x16\n" +
+	"\x06shadow\x18\x04 \x01(\bR\x06shadow\x12!\n" +
+	"\fshadow_share\x18\x05 \x01(\x01R\vshadowShare\"N\n" +
 	"\x11LinkModelResponse\x129\n" +
 	"\vapplication\x18\x01 \x01(\v2\x17.clipper.v1.ApplicationR\vapplication\"L\n" +
 	"\x12UnlinkModelRequest\x12 \n" +
@@ -3392,7 +4135,62 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x19GetSelectionStateResponse\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12-\n" +
 	"\x05state\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05state\x12+\n" +
-	"\x11observation_count\x18\x03 \x01(\x03R\x10observationCount2\xf5\x13\n" +
+	"\x11observation_count\x18\x03 \x01(\x03R\x10observationCount\"\x84\x02\n" +
+	"\x18SetSelectionStateRequest\x12 \n" +
+	"\vapplication\x18\x01 \x01(\tR\vapplication\x12\x18\n" +
+	"\acontext\x18\x02 \x01(\tR\acontext\x12E\n" +
+	"\x05state\x18\x03 \x03(\v2/.clipper.v1.SetSelectionStateRequest.StateEntryR\x05state\x12+\n" +
+	"\x11observation_count\x18\x04 \x01(\x03R\x10observationCount\x1a8\n" +
+	"\n" +
+	"StateEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x1b\n" +
+	"\x19SetSelectionStateResponse\"X\n" +
+	"\x1aResetSelectionStateRequest\x12 \n" +
+	"\vapplication\x18\x01 \x01(\tR\vapplication\x12\x18\n" +
+	"\acontext\x18\x02 \x01(\tR\acontext\"\x1d\n" +
+	"\x1bResetSelectionStateResponse\"z\n" +
+	"\x1aListSelectionStatesRequest\x12 \n" +
+	"\vapplication\x18\x01 \x01(\tR\vapplication\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x8c\x01\n" +
+	"\x1bListSelectionStatesResponse\x12E\n" +
+	"\x10selection_states\x18\x01 \x03(\v2\x1a.clipper.v1.SelectionStateR\x0fselectionStates\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x02\n" +
+	"\x0eSelectionState\x12\x18\n" +
+	"\acontext\x18\x01 \x01(\tR\acontext\x12;\n" +
+	"\x05state\x18\x02 \x03(\v2%.clipper.v1.SelectionState.StateEntryR\x05state\x12+\n" +
+	"\x11observation_count\x18\x03 \x01(\x03R\x10observationCount\x12;\n" +
+	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x1a8\n" +
+	"\n" +
+	"StateEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"9\n" +
+	"\x15CompareShadowsRequest\x12 \n" +
+	"\vapplication\x18\x01 \x01(\tR\vapplication\"P\n" +
+	"\x16CompareShadowsResponse\x126\n" +
+	"\ashadows\x18\x01 \x03(\v2\x1c.clipper.v1.ShadowComparisonR\ashadows\"\xd6\x03\n" +
+	"\x10ShadowComparison\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\x12\x1f\n" +
+	"\vquery_count\x18\x03 \x01(\x03R\n" +
+	"queryCount\x12!\n" +
+	"\fanswer_count\x18\x04 \x01(\x03R\vanswerCount\x12%\n" +
+	"\x0ecompared_count\x18\x05 \x01(\x03R\rcomparedCount\x12!\n" +
+	"\fagreed_count\x18\x06 \x01(\x03R\vagreedCount\x12@\n" +
+	"\x06errors\x18\a \x03(\v2(.clipper.v1.ShadowComparison.ErrorsEntryR\x06errors\x129\n" +
+	"\alatency\x18\b \x01(\v2\x1f.clipper.v1.LatencyDistributionR\alatency\x12P\n" +
+	"\x13application_latency\x18\t \x01(\v2\x1f.clipper.v1.LatencyDistributionR\x12applicationLatency\x1a9\n" +
+	"\vErrorsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"s\n" +
+	"\x13LatencyDistribution\x12\x17\n" +
+	"\amean_us\x18\x01 \x01(\x03R\x06meanUs\x12\x15\n" +
+	"\x06p50_us\x18\x02 \x01(\x03R\x05p50Us\x12\x15\n" +
+	"\x06p95_us\x18\x03 \x01(\x03R\x05p95Us\x12\x15\n" +
+	"\x06p99_us\x18\x04 \x01(\x03R\x05p99Us2\xe5\x18\n" +
 	"\fAdminService\x12\x87\x01\n" +
 	"\x11CreateApplication\x12$.clipper.v1.CreateApplicationRequest\x1a%.clipper.v1.CreateApplicationResponse\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x7f\n" +
 	"\x0eGetApplication\x12!.clipper.v1.GetApplicationRequest\x1a\".clipper.v1.GetApplicationResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/applications/{application}\x12w\n" +
@@ -3415,7 +4213,11 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"GetReplica\x12\x1d.clipper.v1.GetReplicaRequest\x1a\x1e.clipper.v1.GetReplicaResponse\"C\x82\xd3\xe4\x93\x02=\x12;/v1/models/{model}/versions/{version}/replicas/{replica_id}\x12g\n" +
 	"\fListReplicas\x12\x1f.clipper.v1.ListReplicasRequest\x1a .clipper.v1.ListReplicasResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/replicas\x12k\n" +
 	"\rListInstances\x12 .clipper.v1.ListInstancesRequest\x1a!.clipper.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x97\x01\n" +
-	"\x11GetSelectionState\x12$.clipper.v1.GetSelectionStateRequest\x1a%.clipper.v1.GetSelectionStateResponse\"5\x82\xd3\xe4\x93\x02/\x12-/v1/applications/{application}/selectionStateBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
+	"\x11GetSelectionState\x12$.clipper.v1.GetSelectionStateRequest\x1a%.clipper.v1.GetSelectionStateResponse\"5\x82\xd3\xe4\x93\x02/\x12-/v1/applications/{application}/selectionState\x12\x9a\x01\n" +
+	"\x11SetSelectionState\x12$.clipper.v1.SetSelectionStateRequest\x1a%.clipper.v1.SetSelectionStateResponse\"8\x82\xd3\xe4\x93\x022:\x01*\x1a-/v1/applications/{application}/selectionState\x12\xa5\x01\n" +
+	"\x13ResetSelectionState\x12&.clipper.v1.ResetSelectionStateRequest\x1a'.clipper.v1.ResetSelectionStateResponse\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/applications/{application}:resetSelectionState\x12\x9e\x01\n" +
+	"\x13ListSelectionStates\x12&.clipper.v1.ListSelectionStatesRequest\x1a'.clipper.v1.ListSelectionStatesResponse\"6\x82\xd3\xe4\x93\x020\x12./v1/applications/{application}/selectionStates\x12\x87\x01\n" +
+	"\x0eCompareShadows\x12!.clipper.v1.CompareShadowsRequest\x1a\".clipper.v1.CompareShadowsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/applications/{application}/shadowsBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
 
 var (
 	file_clipper_v1_admin_proto_rawDescOnce sync.Once
@@ -3430,7 +4232,7 @@ func file_clipper_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_clipper_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_clipper_v1_admin_proto_goTypes = []any{
 	(ModelVersion_State)(0),              // 0: clipper.v1.ModelVersion.State
 	(Batching_Policy)(0),                 // 1: clipper.v1.Batching.Policy
@@ -3483,32 +4285,46 @@ var file_clipper_v1_admin_proto_goTypes = []any{
 	(*ListInstancesResponse)(nil),        // 48: clipper.v1.ListInstancesResponse
 	(*GetSelectionStateRequest)(nil),     // 49: clipper.v1.GetSelectionStateRequest
 	(*GetSelectionStateResponse)(nil),    // 50: clipper.v1.GetSelectionStateResponse
-	(InputType)(0),                       // 51: clipper.v1.InputType
-	(*Output)(nil),                       // 52: clipper.v1.Output
-	(*durationpb.Duration)(nil),          // 53: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 54: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 55: google.protobuf.Struct
-	(*status.Status)(nil),                // 56: google.rpc.Status
+	(*SetSelectionStateRequest)(nil),     // 51: clipper.v1.SetSelectionStateRequest
+	(*SetSelectionStateResponse)(nil),    // 52: clipper.v1.SetSelectionStateResponse
+	(*ResetSelectionStateRequest)(nil),   // 53: clipper.v1.ResetSelectionStateRequest
+	(*ResetSelectionStateResponse)(nil),  // 54: clipper.v1.ResetSelectionStateResponse
+	(*ListSelectionStatesRequest)(nil),   // 55: clipper.v1.ListSelectionStatesRequest
+	(*ListSelectionStatesResponse)(nil),  // 56: clipper.v1.ListSelectionStatesResponse
+	(*SelectionState)(nil),               // 57: clipper.v1.SelectionState
+	(*CompareShadowsRequest)(nil),        // 58: clipper.v1.CompareShadowsRequest
+	(*CompareShadowsResponse)(nil),       // 59: clipper.v1.CompareShadowsResponse
+	(*ShadowComparison)(nil),             // 60: clipper.v1.ShadowComparison
+	(*LatencyDistribution)(nil),          // 61: clipper.v1.LatencyDistribution
+	nil,                                  // 62: clipper.v1.SetSelectionStateRequest.StateEntry
+	nil,                                  // 63: clipper.v1.SelectionState.StateEntry
+	nil,                                  // 64: clipper.v1.ShadowComparison.ErrorsEntry
+	(InputType)(0),                       // 65: clipper.v1.InputType
+	(*Output)(nil),                       // 66: clipper.v1.Output
+	(*durationpb.Duration)(nil),          // 67: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 68: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 69: google.protobuf.Struct
+	(*status.Status)(nil),                // 70: google.rpc.Status
 }
 var file_clipper_v1_admin_proto_depIdxs = []int32{
-	51, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
-	52, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
-	53, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
+	65, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
+	66, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
+	67, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
 	5,  // 3: clipper.v1.Application.selection_policy:type_name -> clipper.v1.SelectionPolicy
 	4,  // 4: clipper.v1.Application.links:type_name -> clipper.v1.Link
-	54, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	55, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
-	51, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
-	51, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
+	68, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	69, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
+	65, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
+	65, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
 	8,  // 9: clipper.v1.ModelVersion.batching:type_name -> clipper.v1.Batching
 	0,  // 10: clipper.v1.ModelVersion.state:type_name -> clipper.v1.ModelVersion.State
-	54, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
+	68, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 12: clipper.v1.Batching.policy:type_name -> clipper.v1.Batching.Policy
-	53, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
-	51, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
-	54, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	67, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
+	65, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
+	68, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 16: clipper.v1.Instance.kind:type_name -> clipper.v1.Instance.Kind
-	54, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
+	68, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
 	3,  // 18: clipper.v1.CreateApplicationRequest.application:type_name -> clipper.v1.Application
 	3,  // 19: clipper.v1.CreateApplicationResponse.application:type_name -> clipper.v1.Application
 	3,  // 20: clipper.v1.GetApplicationResponse.application:type_name -> clipper.v1.Application
@@ -3534,54 +4350,70 @@ var file_clipper_v1_admin_proto_depIdxs = []int32{
 	33, // 40: clipper.v1.Change.delete_model_version:type_name -> clipper.v1.DeleteModelVersionRequest
 	39, // 41: clipper.v1.ApplyChangesRequest.changes:type_name -> clipper.v1.Change
 	42, // 42: clipper.v1.ApplyChangesResponse.problems:type_name -> clipper.v1.ChangeProblem
-	56, // 43: clipper.v1.ChangeProblem.error:type_name -> google.rpc.Status
+	70, // 43: clipper.v1.ChangeProblem.error:type_name -> google.rpc.Status
 	9,  // 44: clipper.v1.GetReplicaResponse.replica:type_name -> clipper.v1.Replica
 	9,  // 45: clipper.v1.ListReplicasResponse.replicas:type_name -> clipper.v1.Replica
 	10, // 46: clipper.v1.ListInstancesResponse.instances:type_name -> clipper.v1.Instance
-	55, // 47: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
-	11, // 48: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
-	13, // 49: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
-	15, // 50: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
-	17, // 51: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
-	19, // 52: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
-	21, // 53: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
-	23, // 54: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
-	25, // 55: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
-	27, // 56: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
-	29, // 57: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
-	31, // 58: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
-	33, // 59: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
-	35, // 60: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
-	37, // 61: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
-	40, // 62: clipper.v1.AdminService.ApplyChanges:input_type -> clipper.v1.ApplyChangesRequest
-	43, // 63: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
-	45, // 64: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
-	47, // 65: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
-	49, // 66: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
-	12, // 67: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
-	14, // 68: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
-	16, // 69: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
-	18, // 70: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
-	20, // 71: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
-	22, // 72: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
-	24, // 73: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
-	26, // 74: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
-	28, // 75: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
-	30, // 76: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
-	32, // 77: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
-	34, // 78: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
-	36, // 79: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
-	38, // 80: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
-	41, // 81: clipper.v1.AdminService.ApplyChanges:output_type -> clipper.v1.ApplyChangesResponse
-	44, // 82: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
-	46, // 83: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
-	48, // 84: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
-	50, // 85: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
-	67, // [67:86] is the sub-list for method output_type
-	48, // [48:67] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	69, // 47: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
+	62, // 48: clipper.v1.SetSelectionStateRequest.state:type_name -> clipper.v1.SetSelectionStateRequest.StateEntry
+	57, // 49: clipper.v1.ListSelectionStatesResponse.selection_states:type_name -> clipper.v1.SelectionState
+	63, // 50: clipper.v1.SelectionState.state:type_name -> clipper.v1.SelectionState.StateEntry
+	68, // 51: clipper.v1.SelectionState.update_time:type_name -> google.protobuf.Timestamp
+	60, // 52: clipper.v1.CompareShadowsResponse.shadows:type_name -> clipper.v1.ShadowComparison
+	64, // 53: clipper.v1.ShadowComparison.errors:type_name -> clipper.v1.ShadowComparison.ErrorsEntry
+	61, // 54: clipper.v1.ShadowComparison.latency:type_name -> clipper.v1.LatencyDistribution
+	61, // 55: clipper.v1.ShadowComparison.application_latency:type_name -> clipper.v1.LatencyDistribution
+	11, // 56: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
+	13, // 57: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
+	15, // 58: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
+	17, // 59: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
+	19, // 60: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
+	21, // 61: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
+	23, // 62: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
+	25, // 63: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
+	27, // 64: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
+	29, // 65: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
+	31, // 66: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
+	33, // 67: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
+	35, // 68: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
+	37, // 69: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
+	40, // 70: clipper.v1.AdminService.ApplyChanges:input_type -> clipper.v1.ApplyChangesRequest
+	43, // 71: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
+	45, // 72: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
+	47, // 73: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
+	49, // 74: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
+	51, // 75: clipper.v1.AdminService.SetSelectionState:input_type -> clipper.v1.SetSelectionStateRequest
+	53, // 76: clipper.v1.AdminService.ResetSelectionState:input_type -> clipper.v1.ResetSelectionStateRequest
+	55, // 77: clipper.v1.AdminService.ListSelectionStates:input_type -> clipper.v1.ListSelectionStatesRequest
+	58, // 78: clipper.v1.AdminService.CompareShadows:input_type -> clipper.v1.CompareShadowsRequest
+	12, // 79: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
+	14, // 80: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
+	16, // 81: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
+	18, // 82: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
+	20, // 83: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
+	22, // 84: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
+	24, // 85: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
+	26, // 86: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
+	28, // 87: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
+	30, // 88: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
+	32, // 89: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
+	34, // 90: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
+	36, // 91: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
+	38, // 92: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
+	41, // 93: clipper.v1.AdminService.ApplyChanges:output_type -> clipper.v1.ApplyChangesResponse
+	44, // 94: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
+	46, // 95: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
+	48, // 96: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
+	50, // 97: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
+	52, // 98: clipper.v1.AdminService.SetSelectionState:output_type -> clipper.v1.SetSelectionStateResponse
+	54, // 99: clipper.v1.AdminService.ResetSelectionState:output_type -> clipper.v1.ResetSelectionStateResponse
+	56, // 100: clipper.v1.AdminService.ListSelectionStates:output_type -> clipper.v1.ListSelectionStatesResponse
+	59, // 101: clipper.v1.AdminService.CompareShadows:output_type -> clipper.v1.CompareShadowsResponse
+	79, // [79:102] is the sub-list for method output_type
+	56, // [56:79] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_clipper_v1_admin_proto_init() }
@@ -3606,7 +4438,7 @@ func file_clipper_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clipper_v1_admin_proto_rawDesc), len(file_clipper_v1_admin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   48,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,10 @@ const (
 	AdminService_ListReplicas_FullMethodName         = "/clipper.v1.AdminService/ListReplicas"
 	AdminService_ListInstances_FullMethodName        = "/clipper.v1.AdminService/ListInstances"
 	AdminService_GetSelectionState_FullMethodName    = "/clipper.v1.AdminService/GetSelectionState"
+	AdminService_SetSelectionState_FullMethodName    = "/clipper.v1.AdminService/SetSelectionState"
+	AdminService_ResetSelectionState_FullMethodName  = "/clipper.v1.AdminService/ResetSelectionState"
+	AdminService_ListSelectionStates_FullMethodName  = "/clipper.v1.AdminService/ListSelectionStates"
+	AdminService_CompareShadows_FullMethodName       = "/clipper.v1.AdminService/CompareShadows"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -96,6 +100,17 @@ type AdminServiceClient interface {
 	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
 	// Returns the selection state of an application, for one context or the application's own.
 	GetSelectionState(ctx context.Context, in *GetSelectionStateRequest, opts ...grpc.CallOption) (*GetSelectionStateResponse, error)
+	// Replaces the selection state of an application, for one context or the application's own.
+	//
+	// INVALID_ARGUMENT: a number is not finite, or a name is not one of a state. FAILED_PRECONDITION: its policy does not
+	// learn.
+	SetSelectionState(ctx context.Context, in *SetSelectionStateRequest, opts ...grpc.CallOption) (*SetSelectionStateResponse, error)
+	// Forgets what an application has learned: everything, or what belongs to one context.
+	ResetSelectionState(ctx context.Context, in *ResetSelectionStateRequest, opts ...grpc.CallOption) (*ResetSelectionStateResponse, error)
+	// Lists the contexts for which an application has learned something, with their states, in no particular order.
+	ListSelectionStates(ctx context.Context, in *ListSelectionStatesRequest, opts ...grpc.CallOption) (*ListSelectionStatesResponse, error)
+	// Compares the shadows of an application with the answers that it gave.
+	CompareShadows(ctx context.Context, in *CompareShadowsRequest, opts ...grpc.CallOption) (*CompareShadowsResponse, error)
 }
 
 type adminServiceClient struct {
@@ -296,6 +311,46 @@ func (c *adminServiceClient) GetSelectionState(ctx context.Context, in *GetSelec
 	return out, nil
 }
 
+func (c *adminServiceClient) SetSelectionState(ctx context.Context, in *SetSelectionStateRequest, opts ...grpc.CallOption) (*SetSelectionStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetSelectionStateResponse)
+	err := c.cc.Invoke(ctx, AdminService_SetSelectionState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ResetSelectionState(ctx context.Context, in *ResetSelectionStateRequest, opts ...grpc.CallOption) (*ResetSelectionStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetSelectionStateResponse)
+	err := c.cc.Invoke(ctx, AdminService_ResetSelectionState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListSelectionStates(ctx context.Context, in *ListSelectionStatesRequest, opts ...grpc.CallOption) (*ListSelectionStatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSelectionStatesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSelectionStates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CompareShadows(ctx context.Context, in *CompareShadowsRequest, opts ...grpc.CallOption) (*CompareShadowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareShadowsResponse)
+	err := c.cc.Invoke(ctx, AdminService_CompareShadows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -352,6 +407,17 @@ type AdminServiceServer interface {
 	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
 	// Returns the selection state of an application, for one context or the application's own.
 	GetSelectionState(context.Context, *GetSelectionStateRequest) (*GetSelectionStateResponse, error)
+	// Replaces the selection state of an application, for one context or the application's own.
+	//
+	// INVALID_ARGUMENT: a number is not finite, or a name is not one of a state. FAILED_PRECONDITION: its policy does not
+	// learn.
+	SetSelectionState(context.Context, *SetSelectionStateRequest) (*SetSelectionStateResponse, error)
+	// Forgets what an application has learned: everything, or what belongs to one context.
+	ResetSelectionState(context.Context, *ResetSelectionStateRequest) (*ResetSelectionStateResponse, error)
+	// Lists the contexts for which an application has learned something, with their states, in no particular order.
+	ListSelectionStates(context.Context, *ListSelectionStatesRequest) (*ListSelectionStatesResponse, error)
+	// Compares the shadows of an application with the answers that it gave.
+	CompareShadows(context.Context, *CompareShadowsRequest) (*CompareShadowsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -418,6 +484,18 @@ func (UnimplementedAdminServiceServer) ListInstances(context.Context, *ListInsta
 }
 func (UnimplementedAdminServiceServer) GetSelectionState(context.Context, *GetSelectionStateRequest) (*GetSelectionStateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSelectionState not implemented")
+}
+func (UnimplementedAdminServiceServer) SetSelectionState(context.Context, *SetSelectionStateRequest) (*SetSelectionStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSelectionState not implemented")
+}
+func (UnimplementedAdminServiceServer) ResetSelectionState(context.Context, *ResetSelectionStateRequest) (*ResetSelectionStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetSelectionState not implemented")
+}
+func (UnimplementedAdminServiceServer) ListSelectionStates(context.Context, *ListSelectionStatesRequest) (*ListSelectionStatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSelectionStates not implemented")
+}
+func (UnimplementedAdminServiceServer) CompareShadows(context.Context, *CompareShadowsRequest) (*CompareShadowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareShadows not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -782,6 +860,78 @@ func _AdminService_GetSelectionState_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_SetSelectionState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetSelectionStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetSelectionState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetSelectionState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetSelectionState(ctx, req.(*SetSelectionStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ResetSelectionState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetSelectionStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ResetSelectionState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ResetSelectionState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ResetSelectionState(ctx, req.(*ResetSelectionStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListSelectionStates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSelectionStatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSelectionStates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSelectionStates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSelectionStates(ctx, req.(*ListSelectionStatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CompareShadows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareShadowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CompareShadows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CompareShadows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CompareShadows(ctx, req.(*CompareShadowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -864,6 +1014,22 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetSelectionState",
 			Handler:    _AdminService_GetSelectionState_Handler,
+		},
+		{
+			MethodName: "SetSelectionState",
+			Handler:    _AdminService_SetSelectionState_Handler,
+		},
+		{
+			MethodName: "ResetSelectionState",
+			Handler:    _AdminService_ResetSelectionState_Handler,
+		},
+		{
+			MethodName: "ListSelectionStates",
+			Handler:    _AdminService_ListSelectionStates_Handler,
+		},
+		{
+			MethodName: "CompareShadows",
+			Handler:    _AdminService_CompareShadows_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -43,7 +43,8 @@ type SendFeedbackRequest struct {
 	//	*SendFeedbackRequest_Label
 	//	*SendFeedbackRequest_Reward
 	Truth isSendFeedbackRequest_Truth `protobuf_oneof:"truth"`
-	// Makes the call idempotent: chosen by the client, at most 128 bytes. Default: none, each call counts.
+	// Makes the call idempotent: chosen by the client, at most 128 bytes, known for a set time, a day by default.
+	// Default: none, each call counts.
 	Token         string `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -32,8 +32,10 @@ type FeedbackServiceClient interface {
 	// Tells the outcome of a query, named by its id, or of an input. Acknowledged only once the state that it changed is
 	// stored. Sending the same token again changes nothing.
 	//
-	// NOT_FOUND: no such application, or no such query (any more). INVALID_ARGUMENT: input of another type,
-	// reward outside [0, 1], no label and no reward. UNAVAILABLE: the state store cannot be reached; nothing changed.
+	// NOT_FOUND: no such application, or no such query (any more): frontends remember queries of applications that learn
+	// for a set time, an hour by default. INVALID_ARGUMENT: input of another type, reward outside [0, 1], no label and no
+	// reward. ABORTED: the policy was just replaced. UNAVAILABLE: the state store cannot be reached and nothing changed
+	// (reason STORE_UNAVAILABLE), or it was lost before it answered (FEEDBACK_INTERRUPTED): send the same token again.
 	SendFeedback(ctx context.Context, in *SendFeedbackRequest, opts ...grpc.CallOption) (*SendFeedbackResponse, error)
 }
 
@@ -65,8 +67,10 @@ type FeedbackServiceServer interface {
 	// Tells the outcome of a query, named by its id, or of an input. Acknowledged only once the state that it changed is
 	// stored. Sending the same token again changes nothing.
 	//
-	// NOT_FOUND: no such application, or no such query (any more). INVALID_ARGUMENT: input of another type,
-	// reward outside [0, 1], no label and no reward. UNAVAILABLE: the state store cannot be reached; nothing changed.
+	// NOT_FOUND: no such application, or no such query (any more): frontends remember queries of applications that learn
+	// for a set time, an hour by default. INVALID_ARGUMENT: input of another type, reward outside [0, 1], no label and no
+	// reward. ABORTED: the policy was just replaced. UNAVAILABLE: the state store cannot be reached and nothing changed
+	// (reason STORE_UNAVAILABLE), or it was lost before it answered (FEEDBACK_INTERRUPTED): send the same token again.
 	SendFeedback(context.Context, *SendFeedbackRequest) (*SendFeedbackResponse, error)
 	mustEmbedUnimplementedFeedbackServiceServer()
 }
