@@ -34,8 +34,8 @@ class Count:
 
 def count_of(state: State, model: str) -> Count:
     """What is known of a model."""
-    plays = state.get(f"{model}/plays", 0.0)
-    return Count(plays, min(max(state.get(f"{model}/reward", 0.0), 0.0), max(plays, 0.0)))
+    plays = max(0.0, state.get(f"{model}/plays", 0.0))
+    return Count(plays, min(max(0.0, state.get(f"{model}/reward", 0.0)), plays))
 
 
 def counted(state: State, outcome: Outcome, memory: float = 0.0) -> dict[str, float]:

@@ -12,12 +12,15 @@ from clipper_selection.counts import counted
 from clipper_selection.parameters import Number
 from clipper_selection.policy import Arm, Bound, Outcome, State
 
+_LOWEST = -100.0
 SPREAD = Number("spread", 5.0, 0.1, 100.0, "by how much a log-weight may fall behind the largest")
 
 
 def weights_of(state: State, arms: Sequence[Arm]) -> list[float]:
-    """Of each arm: the weight of its link * exp(log_weight)."""
-    return [arm.weight * math.exp(min(0.0, state.get(f"{arm.model}/log_weight", 0.0))) for arm in arms]
+    """Of each arm: the weight of its link * exp(log_weight), relative to the best of these."""
+    logs = [state.get(f"{arm.model}/log_weight", 0.0) for arm in arms]
+    top = max(logs)
+    return [arm.weight * math.exp(max(log - top, _LOWEST)) for arm, log in zip(arms, logs, strict=True)]
 
 
 def lost(state: State, outcome: Outcome, eta: float) -> Mapping[str, float]:
