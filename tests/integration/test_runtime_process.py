@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -147,7 +148,7 @@ def test_it_describes_itself_and_answers_health_and_reflection(tmp_path: Path, s
     [listing] = list(reflect(iter([request]), timeout=PATIENCE_S))
     names = {each.name for each in listing.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} <= names
-    assert process.ready == {"address": process.address, "pid": process.pid}
+    assert process.ready == {"address": process.address, "metrics": process.ready["metrics"], "pid": process.pid}
 
 
 def test_a_bad_input_fails_alone_and_the_process_stays(tmp_path: Path, start: Start, connect: Connect) -> None:
@@ -477,3 +478,42 @@ def test_answers_from_many_threads_never_get_mixed_up(tmp_path: Path, start: Sta
     for thread in threads:
         thread.join(PATIENCE_S)
     assert not wrong
+
+
+def watched(inputs: Any) -> list[str]:
+    """Counts what it sees; hates 13."""
+    from clipper_admin.metrics import add_metric, report_metric
+
+    add_metric("rows_seen", "Counter", "Rows that the model has seen")
+    report_metric("rows_seen", len(inputs))
+    return picky(inputs)
+
+
+def test_it_tells_what_it_computed_and_what_its_model_counts(tmp_path: Path, start: Start, connect: Connect) -> None:
+    process = start("--model-dir", saved(tmp_path, watched))
+    client = connect(process.address)
+    client.predict(doubles(1), doubles(2), doubles(4))
+    client.predict(doubles(13))
+    text = httpx.get(f"http://{process.ready['metrics']}/metrics").text
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(told["rows_seen_total"]) == 4
+    assert float(told['clipper_runtime_predictions_total{model="m",version="1"}']) == 3
+    assert float(told['clipper_runtime_errors_total{kind="ValueError",model="m",version="1"}']) == 1
+    assert float(told['clipper_runtime_batch_size_bucket{le="4.0",model="m",version="1"}']) == 2
+    assert float(told["clipper_mc_pred_total"]) == 3
+    assert float(told["clipper_mc_handle_time_ms_count"]) == 2
+    assert "process_resident_memory_bytes" in told
+
+
+def test_metrics_can_be_off(tmp_path: Path, start: Start) -> None:
+    assert start("--model-dir", saved(tmp_path, picky), "--metrics-port", "-1").ready["metrics"] == ""
+
+
+def test_a_request_is_named_in_all_that_its_batch_logs(tmp_path: Path, start: Start, connect: Connect) -> None:
+    process = start("--model-dir", saved(tmp_path, picky), "--log-level", "debug")
+    request = pb.PredictRequest(inputs=[doubles(13)])
+    connect(process.address).model.Predict(request, metadata=(("x-request-id", "order-66"),), timeout=PATIENCE_S)
+    connect(process.address).predict(doubles(13))
+    named = [(each["event"], each.get("request_id")) for each in log_events(process)]
+    assert ("batch", "order-66") in named
+    assert [who for event, who in named if event == "model_raised"] == ["order-66", None]

@@ -15,6 +15,8 @@ service           ModelService on the raw transport
 worker            the threads that compute, in order
 codec, convert    bytes to arrays, and what a model returns to bytes
 predict           one batch, and the inputs at fault alone
+tally             what it counts of its batches
+metrics           what a model counts itself
 names             what models may be called, and the types of their inputs
 manifest          what a model directory says of itself
 model_dir         checks and loads it; before that, nothing of it runs

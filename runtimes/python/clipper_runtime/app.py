@@ -29,9 +29,14 @@ from clipper_rpc import choose, lifecycle, logs
 from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
+from clipper_rpc.telemetry.endpoint import serving, text_page
+from clipper_rpc.telemetry.export import Exposition
+from clipper_rpc.telemetry.tracing import tracing_of
+from clipper_rpc.transport import Transport
 from clipper_runtime.client import RegistryClient, Replica
 from clipper_runtime.errors import CannotListen, RuntimeFault
 from clipper_runtime.lease import LeaseKeeper
+from clipper_runtime.metrics import of_this_process
 from clipper_runtime.model import Model
 from clipper_runtime.model_dir import load_class, open_model_dir
 from clipper_runtime.names import InputType
@@ -102,11 +107,35 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
         RuntimeFault: the address cannot be listened on, or the model cannot be loaded.
     """
     worker = Worker(settings.threads)
-    worker.start()
-    health = Health(SERVICE)
-    service = ModelService(plan.info, worker, max_waiting=settings.max_waiting, isolate=settings.isolate)
-    methods = {**service.methods(), **health.methods(), **reflection_methods([SERVICE, "grpc.health.v1.Health"])}
+    tracing = tracing_of("runtime")
     transport = choose.transport(settings.transport)
+    service = ModelService(
+        plan.info, worker, max_waiting=settings.max_waiting, isolate=settings.isolate, tracing=tracing
+    )
+    service.tally.waiting = lambda: worker.waiting
+    exposition = Exposition(
+        [service.tally.families], process="runtime", transport=transport.name, collectors=[of_this_process()]
+    )
+    try:
+        async with serving({"/metrics": text_page(exposition.text)}, settings.host, settings.metrics_port) as metrics:
+            worker.start()
+            await _serve(settings, plan, stop, worker, service, transport, metrics)
+    finally:
+        if tracing is not None:
+            await tracing.close()
+
+
+async def _serve(
+    settings: Settings,
+    plan: _Plan,
+    stop: StopRequest,
+    worker: Worker,
+    service: ModelService,
+    transport: Transport,
+    metrics: str,
+) -> None:
+    health = Health(SERVICE)
+    methods = {**service.methods(), **health.methods(), **reflection_methods([SERVICE, "grpc.health.v1.Health"])}
     try:
         server = await transport.serve(methods, _joined(settings.host, settings.port))
     except OSError as error:
@@ -115,7 +144,7 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
     keeper: LeaseKeeper | None = None
     try:
         address = settings.advertise or _reachable(settings.host, server.port, settings.manager)
-        _log.info("listening", extra={"address": address, "transport": transport.name})
+        _log.info("listening", extra={"address": address, "metrics": metrics, "transport": transport.name})
         if not await _until_loaded(service.load(plan.load), stop):
             return
         gc.collect()
@@ -123,7 +152,7 @@ async def serve(settings: Settings, plan: _Plan, stop: StopRequest) -> None:
         health.set_serving(True)
         grace_s = settings.grace_s
         _log.info("model_ready", extra={"model": plan.info.name, "version": plan.info.version, "address": address})
-        _tell_ready(settings, address)
+        _tell_ready(settings, address, metrics)
         if settings.manager:
             keeper = LeaseKeeper(RegistryClient(settings.manager), _replica(plan.info, address))
             keeper.start()
@@ -175,13 +204,13 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-def _tell_ready(settings: Settings, address: str) -> None:
+def _tell_ready(settings: Settings, address: str, metrics: str) -> None:
     if settings.ready_file is not None:
         settings.ready_file.touch()
     if settings.ready_fd is not None:
         try:
             with os.fdopen(settings.ready_fd, "w", encoding="utf-8") as ready:
-                ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+                ready.write(json.dumps({"address": address, "metrics": metrics, "pid": os.getpid()}) + "\n")
         except OSError as error:  # whoever started it does not listen any more
             _log.warning("ready_fd_closed", extra={"problem": str(error)})
 
@@ -232,6 +261,7 @@ Exit codes:
 @click.option(
     "--environment-check/--no-environment-check", default=None, help="Refuse other major versions. Default: check."
 )
+@click.option("--metrics-port", type=int, help="The port of its metrics; 0 takes a free one, -1: off. Default: 0.")
 @click.option("--grace-s", type=float, help="Seconds that running predictions get on SIGTERM. Default: 10.")
 @click.option("--transport", type=click.Choice(["auto", "native", "grpcio"]), help="What carries gRPC. Default: auto.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Default: info.")

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from clipper.model.v1 import model_service_pb2
+from clipper_rpc import logs
 from clipper_rpc.errors import ClipperError, Code, InternalError, InvalidField, ModelNotReady, Overloaded, Stopping
 from clipper_rpc.services import method_name
+from clipper_rpc.telemetry.context import Metadata, request_id
+from clipper_rpc.telemetry.tracing import Tracing
 from clipper_rpc.transport import Methods, Status, Unary, UnaryCall
 from clipper_runtime.codec import Batch, decoder
 from clipper_runtime.convert import response
 from clipper_runtime.model import Model
 from clipper_runtime.names import InputType
 from clipper_runtime.predict import Outcomes, predict_each
+from clipper_runtime.tally import RuntimeTally
 from clipper_runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -45,7 +49,16 @@ class ModelInfo:
 class ModelService:
     """Serves one model, as soon as `load` has brought it."""
 
-    def __init__(self, info: ModelInfo, worker: Worker, *, max_waiting: int, isolate: bool = True) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        worker: Worker,
+        *,
+        max_waiting: int,
+        isolate: bool = True,
+        tally: RuntimeTally | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Makes the service.
 
         Args:
@@ -53,11 +66,15 @@ class ModelService:
             worker: computes; started by the caller.
             max_waiting: how many calls may wait for the model; more are refused.
             isolate: whether a failing batch is asked again in parts, to find the inputs at fault.
+            tally: counts the batches.
+            tracing: makes their spans, if that is wanted.
         """
-        self._info = info
+        self.info = info
         self._worker = worker
         self._max_waiting = max_waiting
         self._isolate = isolate
+        self.tally = tally or RuntimeTally(info.name, info.version)
+        self.tracing = tracing
         self._decode = decoder(info.input_type)
         self._model: Model | None = None
         self._is_stopping = False
@@ -89,10 +106,10 @@ class ModelService:
             call.fail(self._not_ready())
             return
         info = model_service_pb2.GetModelInfoResponse(
-            model=self._info.name,
-            version=self._info.version,
-            input_type=self._info.input_type.number,  # type: ignore[arg-type]  # an enum's number
-            runtime=self._info.runtime,
+            model=self.info.name,
+            version=self.info.version,
+            input_type=self.info.input_type.number,  # type: ignore[arg-type]  # an enum's number
+            runtime=self.info.runtime,
             max_batch_rows=int(getattr(self._model, "max_batch_rows", 0) or 0),
         )
         call.reply(info.SerializeToString())
@@ -100,10 +117,13 @@ class ModelService:
     def predict(self, call: UnaryCall) -> None:
         """Answers Predict, when its turn comes."""
         if self._model is None:
+            self.tally.refused("not_ready")
             call.fail(self._not_ready())
         elif self._is_stopping:
+            self.tally.refused("stopping")
             call.fail(Stopping(process="runtime"))
         elif self._worker.waiting >= self._max_waiting:
+            self.tally.refused("overloaded")
             call.fail(self._overloaded())
         else:
             job = _Predict(self, call)
@@ -117,6 +137,7 @@ class ModelService:
         Raises:
             InvalidField: the request as a whole cannot be understood.
         """
+        arrived_ns = time.perf_counter_ns()
         try:
             batch = self._decode(request)
         except DecodeError:
@@ -129,8 +150,11 @@ class ModelService:
         outcomes: Outcomes = []
         if batch.rows:
             outcomes = predict_each(self._model.predict, batch, is_wanted=is_wanted, isolate=self._isolate)
-        model_us = (time.perf_counter_ns() - start_ns) // 1000
-        return response(_merged(batch, outcomes) if batch.failures else outcomes, model_us)
+        model_ns = time.perf_counter_ns() - start_ns
+        if batch.failures:
+            outcomes = _merged(batch, outcomes)
+        self.tally.computed(batch.rows + len(batch.failures), outcomes, start_ns - arrived_ns, model_ns)
+        return response(outcomes, model_ns // 1000)
 
     def finished(self) -> None:
         """One call that was taken is over; called on the loop."""
@@ -139,10 +163,10 @@ class ModelService:
             self._drained.set()
 
     def _not_ready(self) -> ClipperError:
-        return ModelNotReady(model=self._info.name, version=self._info.version)
+        return ModelNotReady(model=self.info.name, version=self.info.version)
 
     def _overloaded(self) -> ClipperError:
-        return Overloaded(model=self._info.name, version=self._info.version, queued=str(self._worker.waiting))
+        return Overloaded(model=self.info.name, version=self.info.version, queued=str(self._worker.waiting))
 
 
 def _merged(batch: Batch, outcomes: Outcomes) -> Outcomes:
@@ -154,12 +178,14 @@ def _merged(batch: Batch, outcomes: Outcomes) -> Outcomes:
 class _Predict:
     """One call to Predict on its way through the worker."""
 
-    __slots__ = ("_answer", "_call", "_deadline_ns", "_has_left", "_service")
+    __slots__ = ("_along", "_answer", "_arrived_ns", "_call", "_deadline_ns", "_has_left", "_service")
 
     def __init__(self, service: ModelService, call: UnaryCall) -> None:
         self._service = service
         self._call: UnaryCall | None = call
         self._deadline_ns = call.deadline_ns
+        self._arrived_ns = time.monotonic_ns()
+        self._along: Metadata = call.metadata
         self._answer: bytes | ClipperError | Status = _EXPIRED
         self._has_left = False
 
@@ -174,11 +200,30 @@ class _Predict:
 
     def run(self) -> None:
         """Computes the answer, if it is still wanted."""
-        call = self._call
+        call, service = self._call, self._service
         if call is None or not self.is_wanted():
+            service.tally.refused("left" if self._has_left else "expired")
             return
+        started_ns = time.monotonic_ns()
+        requests = request_id(self._along)
+        if service.tracing is None and not requests:
+            self._compute(call.payload)
+        else:
+            with logs.bound(request_id=requests):
+                self._observed(call.payload, service.tracing)
+        service.tally.answered(started_ns - self._arrived_ns, time.monotonic_ns() - self._arrived_ns)
+
+    def _observed(self, payload: bytes, tracing: Tracing | None) -> None:
+        _log.debug("batch", extra={"bytes": len(payload)})
+        if tracing is None:
+            self._compute(payload)
+        else:
+            named = {"clipper.model": self._service.info.name, "clipper.version": self._service.info.version}
+            tracing.run("model", self._along, named, lambda: self._compute(payload))
+
+    def _compute(self, payload: bytes) -> None:
         try:
-            self._answer = self._service.compute(call.payload, self.is_wanted)
+            self._answer = self._service.compute(payload, self.is_wanted)
         except ClipperError as error:
             self._answer = error
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a call: answers and goes on

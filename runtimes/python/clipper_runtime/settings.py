@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     """Whether a failing batch is asked again in parts, so that only the inputs at fault fail."""
     environment_check: bool = True
     """Whether a model that was saved with other major versions is refused."""
+    metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 0
+    """The port of its metrics; 0 takes a free one and tells it, -1 is off."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """How long running predictions may take when the process is asked to stop."""
     transport: Literal["auto", "native", "grpcio"] = "auto"

@@ -8,9 +8,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
+
+_bound: ContextVar[Mapping[str, str]] = ContextVar("clipper_log_fields", default=MappingProxyType({}))
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+@contextmanager
+def bound(**fields: str) -> Iterator[None]:
+    """Adds fields, but for empty ones, to all that this thread or task logs meanwhile, whosever code it is."""
+    token = _bound.set({**_bound.get(), **{name: value for name, value in fields.items() if value}})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,6 +46,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
+        line.update(_bound.get())
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)

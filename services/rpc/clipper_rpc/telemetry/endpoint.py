@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,29 @@ class Page:
 
     content: Callable[[], Awaitable[bytes]]
     content_type: str = CONTENT_TYPE
+
+
+@contextlib.asynccontextmanager
+async def serving(pages: Mapping[str, Page], host: str, port: int) -> AsyncIterator[str]:
+    """Serves pages while it is open, and gives the address; an empty one when the port is -1: off.
+
+    A port that is taken is exchanged for a free one: what watches a process must not keep it from its work.
+    """
+    if port < 0:
+        yield ""
+        return
+    endpoint = Endpoint(pages)
+    try:
+        await endpoint.listen(host, port)
+    except OSError as error:
+        await endpoint.listen(host, 0)
+        _log.warning(
+            "metrics_port_taken", extra={"wanted": f"{host}:{port}", "using": endpoint.address, "problem": str(error)}
+        )
+    try:
+        yield endpoint.address
+    finally:
+        await endpoint.close()
 
 
 def text_page(text: Callable[[], bytes]) -> Page:
