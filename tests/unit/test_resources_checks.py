@@ -149,7 +149,9 @@ def test_labels_are_few_short_and_without_separators(labels: tuple[str, ...]) ->
         (Batching(max_batches_in_flight=-1), "max_batches_in_flight"),
         (Batching(linger_ns=-1), "linger"),
         (Batching(linger_ns=1000 * MS + 1), "linger"),
-        (Batching(policy=BatchPolicy.AIMD), "policy: .*default, fixed"),
+        (Batching(hedge_percent=101), "hedge_percent: is 101; it is from 0"),
+        (Batching(hedge_percent=-1), "hedge_percent"),
+        (Batching(hedge_percent=5, no_retry=True), "hedge_percent: .*no_retry"),
     ],
 )
 def test_batching_that_cannot_be_is_refused(batching: Batching, field: str) -> None:
@@ -159,6 +161,8 @@ def test_batching_that_cannot_be_is_refused(batching: Batching, field: str) -> N
 
 def test_batching_that_can_be_is_taken() -> None:
     checks.model_version(replace(VERSION, batching=Batching(BatchPolicy.FIXED, 32, 5 * MS, 1000, 4, no_retry=True)))
+    for policy in BatchPolicy:
+        checks.model_version(replace(VERSION, batching=Batching(policy, hedge_percent=100)))
 
 
 @pytest.mark.parametrize("field", ["image", "data_path"])

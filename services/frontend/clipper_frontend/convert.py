@@ -5,9 +5,6 @@ from __future__ import annotations
 from clipper.registry.v1.registry_pb2 import Entity, EntityKey
 from clipper.v1.admin_pb2 import Application, Batching, ModelVersion
 from clipper_frontend import batch_policies, routes
-from clipper_selection import Policy
-
-_log = logging.getLogger(__name__)
 
 _BATCH_POLICIES = {
     Batching.POLICY_FIXED: batch_policies.Policy.FIXED,
@@ -71,7 +68,7 @@ def _version(message: ModelVersion) -> routes.Version:
             max_queue_rows=batching.max_queue_rows,
             max_batches_in_flight=batching.max_batches_in_flight,
             no_retry=batching.no_retry,
+            hedge_percent=batching.hedge_percent,
+            policy=_BATCH_POLICIES.get(batching.policy),
         ),
     )
-            policy=_BATCH_POLICIES.get(batching.policy),
-            hedge_percent=batching.hedge_percent,

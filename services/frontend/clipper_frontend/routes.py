@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from clipper_frontend import batch_policies
-from clipper_frontend.selection.panel import Panel, panel_of
 from clipper_rpc.errors import ApplicationNotFound, InvalidField, VersionNotFound
 
 
@@ -24,16 +23,16 @@ class Batching:
     max_queue_rows: int = 0
     max_batches_in_flight: int = 0
     no_retry: bool = False
+    hedge_percent: int = 0
+    """How many rows per hundred may be sent a second time, since a replica takes too long."""
+    policy: batch_policies.Policy | None = None
+    """None means: the frontend's choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A model that may answer an application's queries, and its share."""
 
-    hedge_percent: int = 0
-    """How many rows per hundred may be sent a second time, since a replica takes too long."""
-    policy: batch_policies.Policy | None = None
-    """None means: the frontend's choice."""
     model: str
     weight: float = 1.0
 
