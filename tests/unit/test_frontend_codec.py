@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clipper.v1 import predict_pb2, values_pb2
 from clipper_frontend import codec
-from clipper_frontend.query import Batch, Query, Reason
+from clipper_frontend.query import Batch, CacheHit, Query, Reason
 from clipper_frontend.routes import Application, Link, Model, RouteTable, Version
 from clipper_rpc.errors import InputTypeMismatch, InvalidField, Late
 
@@ -134,9 +134,11 @@ def test_a_prediction_says_who_made_it_and_how_long_that_took() -> None:
 
 
 @pytest.mark.parametrize("latency_us", [0, 1, 127, 128, 16_383, 16_384, 3_600_000_000])
-def test_a_latency_of_any_size_is_told(latency_us: int) -> None:
+def test_a_latency_of_any_size_is_told_and_none_as_a_microsecond_since_0_would_say_that_it_did_not_arrive(
+    latency_us: int,
+) -> None:
     made = answered(replied_ns=10 * MS + latency_us * 1000)
-    assert response(made).contributions[0].latency_us == latency_us
+    assert response(made).contributions[0].latency_us == max(1, latency_us)
 
 
 def test_timing_is_told_only_when_asked_for() -> None:
@@ -148,6 +150,25 @@ def test_timing_is_told_only_when_asked_for() -> None:
 
 def test_a_query_that_came_while_others_lingered_has_its_own_part_of_it() -> None:
     assert response(answered(lingered_from_ns=1 * MS), explain=True).timing.linger_us == 4000
+
+
+def test_what_the_cache_has_answered_says_so_and_waited_for_nothing() -> None:
+    made = query()
+    made.succeed(values_pb2.Output(number=6.5).SerializeToString(), CacheHit(10 * MS))
+    found = response(made, explain=True, now_ns=10 * MS + 30_000)
+    assert list(found.contributions) == [
+        predict_pb2.Contribution(model="sum", version="1", weight=1.0, latency_us=1, cached=True)
+    ]
+    assert found.confidence == 1.0
+    assert found.timing == predict_pb2.Timing(total_us=30)
+
+
+def test_what_joined_an_identical_query_says_so_and_tells_the_time_that_it_waited_itself() -> None:
+    made = answered(sent_ns=6 * MS, lingered_from_ns=3 * MS, model_us=12_000)
+    made.has_joined = True
+    found = response(made, explain=True)
+    assert found.contributions[0].joined
+    assert found.timing == predict_pb2.Timing(batch_rows=7, model_us=9000, total_us=10_000)
 
 
 def test_a_default_says_so_with_its_reason_and_who_was_asked() -> None:

@@ -8,6 +8,8 @@ from itertools import count
 
 import pytest
 
+from clipper_frontend.chooser import Chooser, NoStates
+from clipper_frontend.outputs import Outputs
 from clipper_frontend.predictor import Predictor, error_of, explanation_of
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import Application, Link, Model, RouteTable, Version
@@ -51,7 +53,9 @@ class FakeDispatcher:
 
 
 def predictor(dispatcher: FakeDispatcher | None = None, *, take: Callable[[], int] | None = None) -> Predictor:
-    made = Predictor(dispatcher or FakeDispatcher(), take or count(1).__next__, reply_margin_ns=5 * MS)
+    dispatcher, take = dispatcher or FakeDispatcher(), take or count(1).__next__
+    chooser = Chooser(dispatcher, take, Outputs(), NoStates())
+    made = Predictor(dispatcher, take, chooser, reply_margin_ns=5 * MS)
     made.use(TABLE)
     return made
 
@@ -72,7 +76,8 @@ def test_the_engine_knows_a_table_before_queries_are_routed_by_it() -> None:
             super().apply(table)
 
     dispatcher = Dispatcher()
-    subject = Predictor(dispatcher, count(1).__next__, reply_margin_ns=0)
+    take = count(1).__next__
+    subject = Predictor(dispatcher, take, Chooser(dispatcher, take, Outputs(), NoStates()), reply_margin_ns=0)
     before = subject.table
     subject.use(TABLE)
     assert seen == [before]
@@ -141,9 +146,10 @@ def test_a_version_on_trial_is_asked_beside_the_current_one() -> None:
 def test_a_query_gets_an_id_of_its_own_and_is_handed_to_the_dispatcher() -> None:
     dispatcher = FakeDispatcher()
     subject, route = predictor(dispatcher), TABLE.route("app")
-    first, second = (subject.predict(route, VERSION, b"v", 7, 9, lambda _: None) for _ in range(2))
+    first, second = (subject.predict(route, "", "", b"v", 7, 9, lambda _: None) for _ in range(2))
     assert (first.query_id, second.query_id) == (1, 2)
     assert dispatcher.submitted == [(first, 7), (second, 7)]
+    assert isinstance(first, Query)
     assert (first.input, first.version, first.arrived_ns, first.deadline_ns) == (b"v", VERSION, 7, 9)
 
 

@@ -10,8 +10,10 @@ import pytest
 from engine_fakes import MS, FakeCall, FakeClock, FakeCluster
 
 from clipper.v1 import feedback_pb2, predict_pb2, values_pb2
+from clipper_frontend.chooser import Chooser, NoStates
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.feedback import FeedbackService
+from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
@@ -45,7 +47,8 @@ class House:
         limits = Limits(16, 100, 1, 3, 1_000_000)
         dispatcher = Dispatcher(self.clock, self.cluster.connect, limits)
         self.ids = count(1)
-        self.predictor = Predictor(dispatcher, lambda: next(self.ids), reply_margin_ns=5 * MS)
+        chooser = Chooser(dispatcher, self.ids.__next__, Outputs(), NoStates())
+        self.predictor = Predictor(dispatcher, self.ids.__next__, chooser, reply_margin_ns=5 * MS)
         output = DEFAULT.SerializeToString() if default else None
         self.predictor.use(
             RouteTable.of(

@@ -56,8 +56,11 @@ def test_entities_come_over_as_they_are() -> None:
     assert entity_from(model("sum", "2")) == Model("sum", "2")
     assert entity_from(replica("sum", "a:1", replica_id=3)) == Replica("sum", "1", 3, "a:1")
     with_batching = version("sum", max_batch_rows=8, max_queue_rows=9, max_batches_in_flight=2, no_retry=True)
+    with_batching.model_version.no_cache = True
     with_batching.model_version.batching.linger.FromMilliseconds(5)
-    assert entity_from(with_batching) == Version("sum", "1", "uid-sum-1", 4, Batching(8, 5_000_000, 9, 2, True))
+    assert entity_from(with_batching) == Version(
+        "sum", "1", "uid-sum-1", 4, Batching(8, 5_000_000, 9, 2, True), no_cache=True
+    )
 
 
 def test_an_application_without_default_output_has_none_and_an_empty_output_is_one() -> None:

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lipper/v1/predict.proto\x12\nclipper.v1\x1a\x17\x63lipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x90\x01\n\x0ePredictRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12 \n\x05input\x18\x02 \x01(\x0b\x32\x11.clipper.v1.Input\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\"\x91\x02\n\x0fPredictResponse\x12\x10\n\x08query_id\x18\x01 \x01(\x03\x12\"\n\x06output\x18\x02 \x01(\x0b\x32\x12.clipper.v1.Output\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x08\x12\x31\n\x0e\x64\x65\x66\x61ult_reason\x18\x04 \x01(\x0e\x32\x19.clipper.v1.DefaultReason\x12\x1b\n\x13\x64\x65\x66\x61ult_explanation\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x01\x12/\n\rcontributions\x18\x07 \x03(\x0b\x32\x18.clipper.v1.Contribution\x12\"\n\x06timing\x18\x08 \x01(\x0b\x32\x12.clipper.v1.Timing\"v\n\x0c\x43ontribution\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nreplica_id\x18\x03 \x01(\x03\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x12\n\nlatency_us\x18\x05 \x01(\x03\x12\x0e\n\x06\x63\x61\x63hed\x18\x06 \x01(\x08\"y\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x03\x12\x11\n\tlinger_us\x18\x02 \x01(\x03\x12\x12\n\nbatch_rows\x18\x03 \x01(\x05\x12\x10\n\x08model_us\x18\x04 \x01(\x03\x12\x12\n\nnetwork_us\x18\x05 \x01(\x03\x12\x10\n\x08total_us\x18\x06 \x01(\x03\"\x96\x01\n\x13PredictBatchRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12!\n\x06inputs\x18\x02 \x03(\x0b\x32\x11.clipper.v1.Input\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\"G\n\x14PredictBatchResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.clipper.v1.PredictBatchResult\"w\n\x12PredictBatchResult\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1b.clipper.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"P\n\x14PredictStreamRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.clipper.v1.PredictRequest\"\x87\x01\n\x15PredictStreamResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x31\n\nprediction\x18\x02 \x01(\x0b\x32\x1b.clipper.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"1\n\x1a\x44\x65scribeApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"\xbf\x01\n\x1b\x44\x65scribeApplicationResponse\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.clipper.v1.InputType\x12\x34\n\x11latency_objective\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12has_default_output\x18\x04 \x01(\x08\x12\x0e\n\x06models\x18\x05 \x03(\t*\x87\x02\n\rDefaultReason\x12\x1e\n\x1a\x44\x45\x46\x41ULT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x46\x41ULT_REASON_NO_MODEL\x10\x01\x12\x1d\n\x19\x44\x45\x46\x41ULT_REASON_NO_REPLICA\x10\x02\x12\x17\n\x13\x44\x45\x46\x41ULT_REASON_LATE\x10\x03\x12\x1d\n\x19\x44\x45\x46\x41ULT_REASON_OVERLOADED\x10\x04\x12\x1e\n\x1a\x44\x45\x46\x41ULT_REASON_MODEL_ERROR\x10\x05\x12\x1f\n\x1b\x44\x45\x46\x41ULT_REASON_REPLICA_LOST\x10\x06\x12!\n\x1d\x44\x45\x46\x41ULT_REASON_LOW_CONFIDENCE\x10\x07\x32\x87\x04\n\x0ePredictService\x12u\n\x07Predict\x12\x1a.clipper.v1.PredictRequest\x1a\x1b.clipper.v1.PredictResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/applications/{application}:predict:\x01*\x12\x89\x01\n\x0cPredictBatch\x12\x1f.clipper.v1.PredictBatchRequest\x1a .clipper.v1.PredictBatchResponse\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/applications/{application}:predictBatch:\x01*\x12X\n\rPredictStream\x12 .clipper.v1.PredictStreamRequest\x1a!.clipper.v1.PredictStreamResponse(\x01\x30\x01\x12\x97\x01\n\x13\x44\x65scribeApplication\x12&.clipper.v1.DescribeApplicationRequest\x1a\'.clipper.v1.DescribeApplicationResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/applications/{application}:describeBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lipper/v1/predict.proto\x12\nclipper.v1\x1a\x17\x63lipper/v1/values.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x90\x01\n\x0ePredictRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12 \n\x05input\x18\x02 \x01(\x0b\x32\x11.clipper.v1.Input\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\"\x91\x02\n\x0fPredictResponse\x12\x10\n\x08query_id\x18\x01 \x01(\x03\x12\"\n\x06output\x18\x02 \x01(\x0b\x32\x12.clipper.v1.Output\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x08\x12\x31\n\x0e\x64\x65\x66\x61ult_reason\x18\x04 \x01(\x0e\x32\x19.clipper.v1.DefaultReason\x12\x1b\n\x13\x64\x65\x66\x61ult_explanation\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x01\x12/\n\rcontributions\x18\x07 \x03(\x0b\x32\x18.clipper.v1.Contribution\x12\"\n\x06timing\x18\x08 \x01(\x0b\x32\x12.clipper.v1.Timing\"\x86\x01\n\x0c\x43ontribution\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nreplica_id\x18\x03 \x01(\x03\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x12\n\nlatency_us\x18\x05 \x01(\x03\x12\x0e\n\x06\x63\x61\x63hed\x18\x06 \x01(\x08\x12\x0e\n\x06joined\x18\x07 \x01(\x08\"y\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x03\x12\x11\n\tlinger_us\x18\x02 \x01(\x03\x12\x12\n\nbatch_rows\x18\x03 \x01(\x05\x12\x10\n\x08model_us\x18\x04 \x01(\x03\x12\x12\n\nnetwork_us\x18\x05 \x01(\x03\x12\x10\n\x08total_us\x18\x06 \x01(\x03\"\x96\x01\n\x13PredictBatchRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12!\n\x06inputs\x18\x02 \x03(\x0b\x32\x11.clipper.v1.Input\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\"G\n\x14PredictBatchResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.clipper.v1.PredictBatchResult\"w\n\x12PredictBatchResult\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1b.clipper.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"P\n\x14PredictStreamRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.clipper.v1.PredictRequest\"\x87\x01\n\x15PredictStreamResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x31\n\nprediction\x18\x02 \x01(\x0b\x32\x1b.clipper.v1.PredictResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"1\n\x1a\x44\x65scribeApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"\xbf\x01\n\x1b\x44\x65scribeApplicationResponse\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.clipper.v1.InputType\x12\x34\n\x11latency_objective\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12has_default_output\x18\x04 \x01(\x08\x12\x0e\n\x06models\x18\x05 \x03(\t*\x87\x02\n\rDefaultReason\x12\x1e\n\x1a\x44\x45\x46\x41ULT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x46\x41ULT_REASON_NO_MODEL\x10\x01\x12\x1d\n\x19\x44\x45\x46\x41ULT_REASON_NO_REPLICA\x10\x02\x12\x17\n\x13\x44\x45\x46\x41ULT_REASON_LATE\x10\x03\x12\x1d\n\x19\x44\x45\x46\x41ULT_REASON_OVERLOADED\x10\x04\x12\x1e\n\x1a\x44\x45\x46\x41ULT_REASON_MODEL_ERROR\x10\x05\x12\x1f\n\x1b\x44\x45\x46\x41ULT_REASON_REPLICA_LOST\x10\x06\x12!\n\x1d\x44\x45\x46\x41ULT_REASON_LOW_CONFIDENCE\x10\x07\x32\x87\x04\n\x0ePredictService\x12u\n\x07Predict\x12\x1a.clipper.v1.PredictRequest\x1a\x1b.clipper.v1.PredictResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/applications/{application}:predict:\x01*\x12\x89\x01\n\x0cPredictBatch\x12\x1f.clipper.v1.PredictBatchRequest\x1a .clipper.v1.PredictBatchResponse\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/applications/{application}:predictBatch:\x01*\x12X\n\rPredictStream\x12 .clipper.v1.PredictStreamRequest\x1a!.clipper.v1.PredictStreamResponse(\x01\x30\x01\x12\x97\x01\n\x13\x44\x65scribeApplication\x12&.clipper.v1.DescribeApplicationRequest\x1a\'.clipper.v1.DescribeApplicationResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/applications/{application}:describeBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,30 +42,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTSERVICE'].methods_by_name['PredictBatch']._serialized_options = b'\202\323\344\223\0020\"+/v1/applications/{application}:predictBatch:\001*'
   _globals['_PREDICTSERVICE'].methods_by_name['DescribeApplication']._loaded_options = None
   _globals['_PREDICTSERVICE'].methods_by_name['DescribeApplication']._serialized_options = b'\202\323\344\223\002)\022\'/v1/applications/{application}:describe'
-  _globals['_DEFAULTREASON']._serialized_start=1631
-  _globals['_DEFAULTREASON']._serialized_end=1894
+  _globals['_DEFAULTREASON']._serialized_start=1648
+  _globals['_DEFAULTREASON']._serialized_end=1911
   _globals['_PREDICTREQUEST']._serialized_start=153
   _globals['_PREDICTREQUEST']._serialized_end=297
   _globals['_PREDICTRESPONSE']._serialized_start=300
   _globals['_PREDICTRESPONSE']._serialized_end=573
-  _globals['_CONTRIBUTION']._serialized_start=575
-  _globals['_CONTRIBUTION']._serialized_end=693
-  _globals['_TIMING']._serialized_start=695
-  _globals['_TIMING']._serialized_end=816
-  _globals['_PREDICTBATCHREQUEST']._serialized_start=819
-  _globals['_PREDICTBATCHREQUEST']._serialized_end=969
-  _globals['_PREDICTBATCHRESPONSE']._serialized_start=971
-  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1042
-  _globals['_PREDICTBATCHRESULT']._serialized_start=1044
-  _globals['_PREDICTBATCHRESULT']._serialized_end=1163
-  _globals['_PREDICTSTREAMREQUEST']._serialized_start=1165
-  _globals['_PREDICTSTREAMREQUEST']._serialized_end=1245
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=1248
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=1383
-  _globals['_DESCRIBEAPPLICATIONREQUEST']._serialized_start=1385
-  _globals['_DESCRIBEAPPLICATIONREQUEST']._serialized_end=1434
-  _globals['_DESCRIBEAPPLICATIONRESPONSE']._serialized_start=1437
-  _globals['_DESCRIBEAPPLICATIONRESPONSE']._serialized_end=1628
-  _globals['_PREDICTSERVICE']._serialized_start=1897
-  _globals['_PREDICTSERVICE']._serialized_end=2416
+  _globals['_CONTRIBUTION']._serialized_start=576
+  _globals['_CONTRIBUTION']._serialized_end=710
+  _globals['_TIMING']._serialized_start=712
+  _globals['_TIMING']._serialized_end=833
+  _globals['_PREDICTBATCHREQUEST']._serialized_start=836
+  _globals['_PREDICTBATCHREQUEST']._serialized_end=986
+  _globals['_PREDICTBATCHRESPONSE']._serialized_start=988
+  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1059
+  _globals['_PREDICTBATCHRESULT']._serialized_start=1061
+  _globals['_PREDICTBATCHRESULT']._serialized_end=1180
+  _globals['_PREDICTSTREAMREQUEST']._serialized_start=1182
+  _globals['_PREDICTSTREAMREQUEST']._serialized_end=1262
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=1265
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=1400
+  _globals['_DESCRIBEAPPLICATIONREQUEST']._serialized_start=1402
+  _globals['_DESCRIBEAPPLICATIONREQUEST']._serialized_end=1451
+  _globals['_DESCRIBEAPPLICATIONRESPONSE']._serialized_start=1454
+  _globals['_DESCRIBEAPPLICATIONRESPONSE']._serialized_end=1645
+  _globals['_PREDICTSERVICE']._serialized_start=1914
+  _globals['_PREDICTSERVICE']._serialized_end=2433
 # @@protoc_insertion_point(module_scope)

@@ -69,20 +69,22 @@ class PredictResponse(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., output: _Optional[_Union[_values_pb2.Output, _Mapping]] = ..., default: _Optional[bool] = ..., default_reason: _Optional[_Union[DefaultReason, str]] = ..., default_explanation: _Optional[str] = ..., confidence: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
 
 class Contribution(_message.Message):
-    __slots__ = ("model", "version", "replica_id", "weight", "latency_us", "cached")
+    __slots__ = ("model", "version", "replica_id", "weight", "latency_us", "cached", "joined")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     LATENCY_US_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
+    JOINED_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     replica_id: int
     weight: float
     latency_us: int
     cached: bool
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replica_id: _Optional[int] = ..., weight: _Optional[float] = ..., latency_us: _Optional[int] = ..., cached: _Optional[bool] = ...) -> None: ...
+    joined: bool
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replica_id: _Optional[int] = ..., weight: _Optional[float] = ..., latency_us: _Optional[int] = ..., cached: _Optional[bool] = ..., joined: _Optional[bool] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("queue_us", "linger_us", "batch_rows", "model_us", "network_us", "total_us")

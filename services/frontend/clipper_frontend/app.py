@@ -20,11 +20,13 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from clipper_frontend.chooser import Chooser, NoStates
 from clipper_frontend.client import RegistryClient
 from clipper_frontend.clock import LoopClock
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
 from clipper_frontend.instance import Registration
+from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.query_ids import QueryIds
@@ -81,7 +83,8 @@ async def _engine(
         )
         dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
-        predictor = Predictor(dispatcher, query_ids.take, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
+        chooser = Chooser(dispatcher, query_ids.take, Outputs(), NoStates())
+        predictor = Predictor(dispatcher, query_ids.take, chooser, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
         watch = Watch(registry, predictor.use, clock.sleep)
         following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
         try:

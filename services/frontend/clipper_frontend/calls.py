@@ -10,7 +10,7 @@ from itertools import islice
 
 from clipper_frontend import codec
 from clipper_frontend.deadlines import Clock
-from clipper_frontend.query import Query
+from clipper_frontend.joint import AnyQuery
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.status import for_caller
 from clipper_rpc.transport import StreamCall, UnaryCall
@@ -29,7 +29,7 @@ class BatchCall:
         self,
         call: UnaryCall,
         inputs: Sequence[bytes],
-        start: Callable[[bytes, Callable[[Query], None]], Query],
+        start: Callable[[bytes, Callable[[AnyQuery], None]], AnyQuery],
         clock: Clock,
         *,
         explain: bool,
@@ -39,7 +39,7 @@ class BatchCall:
         self._start = start
         self._clock = clock
         self._explain = explain
-        self._queries: list[Query] = []
+        self._queries: list[AnyQuery] = []
         self._results: list[codec.Result] = [codec.NO_RESULT] * len(inputs)
         self._missing = len(inputs)
         self._has_left = False
@@ -65,7 +65,7 @@ class BatchCall:
         for query in self._queries:
             query.leave()
 
-    def _done(self, index: int, query: Query) -> None:
+    def _done(self, index: int, query: AnyQuery) -> None:
         try:
             result = codec.result(query, self._clock.now_ns(), explain=self._explain)
         except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
@@ -87,13 +87,13 @@ class StreamSession:
         self._call = call
         self._now_ns = now_ns
         self._max_queries = max_queries
-        self._under_way: set[Query] = set()
+        self._under_way: set[AnyQuery] = set()
         self._outbox: deque[bytes] = deque()
         self._has_ended = False
         self._has_work = asyncio.Event()  # for the writer
         self._has_room = asyncio.Event()  # for the reader
 
-    def started(self, query: Query) -> None:
+    def started(self, query: AnyQuery) -> None:
         """Keeps a query that is not answered yet."""
         if not query.is_done:
             self._under_way.add(query)
@@ -103,7 +103,7 @@ class StreamSession:
         self._outbox.append(codec.stream_error(tag, error))
         self._has_work.set()
 
-    def done(self, tag: int, explain: bool, query: Query) -> None:
+    def done(self, tag: int, explain: bool, query: AnyQuery) -> None:
         """Answers a query."""
         self._under_way.discard(query)
         try:

@@ -22,8 +22,9 @@ from clipper.wire.v1.wire_pb2 import (
     PredictStreamRequest,
     PredictStreamResponse,
 )
+from clipper_frontend.joint import AnyQuery, JointQuery
 from clipper_frontend.predictor import error_of, explanation_of
-from clipper_frontend.query import Query
+from clipper_frontend.query import Batch
 from clipper_frontend.routes import Route
 from clipper_rpc.errors import ClipperError, InputTypeMismatch, InvalidField
 from clipper_rpc.status import to_rpc_status
@@ -144,17 +145,22 @@ def _field(input_type: int) -> str:
     return f'"{found.name}"' if found else "of the application's type"
 
 
-def answer(query: Query, now_ns: int, *, explain: bool) -> bytes:
+def answer(query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
     """The serialized PredictResponse of a query that has ended: its output, or its application's default.
 
     Raises:
         ClipperError: it has no prediction, and its application no default output.
     """
+    if isinstance(query, JointQuery):
+        return _joint(query, now_ns, explain=explain)
     if query.batch is None:
         return _default(query, now_ns, explain=explain)
     assert query.version is not None
-    contribution = _contribution(query.version.model, query.version.version, query.batch.replica_id)
-    latency_us = (query.batch.replied_ns - query.arrived_ns) // 1000
+    batch = query.batch
+    contribution = _contribution(
+        query.version.model, query.version.version, batch.replica_id, batch.is_cached, query.has_joined
+    )
+    latency_us = _latency_us(batch, query.arrived_ns)
     response = PredictResponse(
         query_id=query.query_id,
         output=query.output,
@@ -166,7 +172,36 @@ def answer(query: Query, now_ns: int, *, explain: bool) -> bytes:
     return response.SerializeToString()
 
 
-def _default(query: Query, now_ns: int, *, explain: bool) -> bytes:
+def _joint(query: JointQuery, now_ns: int, *, explain: bool) -> bytes:
+    """The serialized PredictResponse of a query that several models were asked."""
+    if query.reason:
+        return _default(query, now_ns, explain=explain)
+    response = PredictResponse(
+        query_id=query.query_id,
+        output=query.output,
+        confidence=query.confidence,
+        contributions=_contributions(query),
+    )
+    if explain:
+        response.timing = _timing(query, now_ns)
+    return response.SerializeToString()
+
+
+def _contributions(query: JointQuery) -> list[bytes]:
+    """A serialized Contribution of each model that was asked."""
+    contributions = []
+    for model, member in zip(query.models, query.members, strict=True):
+        each = Contribution(model=model, weight=query.weights.get(model, 0.0), joined=member.has_joined)
+        if member.version is not None:
+            each.version = member.version.version
+        if member.batch is not None:
+            each.replica_id, each.cached = member.batch.replica_id, member.batch.is_cached
+            each.latency_us = _latency_us(member.batch, query.arrived_ns)
+        contributions.append(each.SerializeToString())
+    return contributions
+
+
+def _default(query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
     if query.route.default_output is None:
         raise error_of(query)
     response = PredictResponse(
@@ -176,7 +211,9 @@ def _default(query: Query, now_ns: int, *, explain: bool) -> bytes:
         default_reason=query.reason,
         default_explanation=explanation_of(query),
     )
-    if query.version is not None:
+    if isinstance(query, JointQuery):
+        response.contributions.extend(_contributions(query))
+    elif query.version is not None:
         response.contributions.append(_asked(query.version.model, query.version.version))
     if explain:
         response.timing = _timing(query, now_ns)
@@ -187,7 +224,7 @@ Result = PredictBatchResult
 NO_RESULT = PredictBatchResult()
 
 
-def result(query: Query, now_ns: int, *, explain: bool) -> Result:
+def result(query: AnyQuery, now_ns: int, *, explain: bool) -> Result:
     """What stands for a query that has ended in a batch."""
     try:
         return PredictBatchResult(prediction=answer(query, now_ns, explain=explain))
@@ -205,7 +242,7 @@ def batch_response(results: Sequence[Result]) -> bytes:
     return PredictBatchResponse(results=results).SerializeToString()
 
 
-def stream_response(tag: int, query: Query, now_ns: int, *, explain: bool) -> bytes:
+def stream_response(tag: int, query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
     """The serialized PredictStreamResponse to a query that has ended."""
     try:
         return PredictStreamResponse(tag=tag, prediction=answer(query, now_ns, explain=explain)).SerializeToString()
@@ -236,9 +273,11 @@ def description(route: Route) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _contribution(model: str, version: str, replica_id: int) -> bytes:
-    """A serialized Contribution but for its last field, the latency."""
-    return Contribution(model=model, version=version, replica_id=replica_id, weight=1.0).SerializeToString()
+def _contribution(model: str, version: str, replica_id: int, is_cached: bool, has_joined: bool) -> bytes:
+    """A serialized Contribution but for the latency."""
+    return Contribution(
+        model=model, version=version, replica_id=replica_id, weight=1.0, cached=is_cached, joined=has_joined
+    ).SerializeToString()
 
 
 @lru_cache(maxsize=4096)
@@ -247,15 +286,26 @@ def _asked(model: str, version: str) -> bytes:
     return Contribution(model=model, version=version).SerializeToString()
 
 
-def _timing(query: Query, now_ns: int) -> bytes:
+def _latency_us(batch: Batch, arrived_ns: int) -> int:
+    return max(1, (batch.replied_ns - arrived_ns) // 1000)  # 0 would say that it did not arrive
+
+
+def _timing(query: AnyQuery, now_ns: int) -> bytes:
     timing = Timing(total_us=(now_ns - query.arrived_ns) // 1000)
+    if isinstance(query, JointQuery):  # where its last answer has been
+        if query.last is None:
+            return timing.SerializeToString()
+        query = query.last
     batch = query.batch
     if batch is not None:
-        timing.queue_us = (batch.sent_ns - query.arrived_ns) // 1000
-        timing.linger_us = (batch.sent_ns - max(batch.lingered_from_ns, query.arrived_ns)) // 1000
+        # what joined a batch that was sent before waited for the rest of it only
+        queued_until_ns = max(batch.sent_ns, query.arrived_ns)
+        rest_us = max(0, batch.replied_ns - queued_until_ns) // 1000
+        timing.queue_us = (queued_until_ns - query.arrived_ns) // 1000
+        timing.linger_us = max(0, batch.sent_ns - max(batch.lingered_from_ns, query.arrived_ns)) // 1000
         timing.batch_rows = batch.rows
-        timing.model_us = batch.model_us
-        timing.network_us = max(0, (batch.replied_ns - batch.sent_ns) // 1000 - batch.model_us)
+        timing.model_us = min(batch.model_us, rest_us)
+        timing.network_us = rest_us - timing.model_us
     return timing.SerializeToString()
 
 

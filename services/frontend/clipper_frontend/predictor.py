@@ -9,8 +9,10 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
+from clipper_frontend.joint import AnyQuery
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import EMPTY, Route, RouteTable, Version
+from clipper_frontend.selection.panel import Panel
 from clipper_rpc.errors import ClipperError, Late, ModelError, NoModel, NoReplica, Overloaded, ReplicaLost
 
 _NOBODY = "No connected models found for query"
@@ -29,16 +31,38 @@ class Dispatches(Protocol):
         """Takes a query, that it ends by its deadline."""
 
 
+class Chooses(Protocol):
+    """What asks the models that an application's policy names."""
+
+    def ask(
+        self,
+        route: Route,
+        panel: Panel,
+        context: str,
+        value: bytes,
+        arrived_ns: int,
+        deadline_ns: int,
+        on_done: Callable[[AnyQuery], None],
+        *,
+        bypass_cache: bool,
+    ) -> AnyQuery:
+        """Starts a query, as `Predictor.predict` does."""
+
+
 class Predictor:
     """Answers queries of applications.
 
     Args:
         take_query_id: gives an id that was never given before.
+        chooser: asks the models of applications whose policy chooses.
         reply_margin_ns: how long before a client's deadline its answer must leave here in order to arrive in time.
     """
 
-    def __init__(self, dispatcher: Dispatches, take_query_id: Callable[[], int], *, reply_margin_ns: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatches, take_query_id: Callable[[], int], chooser: Chooses, *, reply_margin_ns: int
+    ) -> None:
         self._dispatcher = dispatcher
+        self._chooser = chooser
         self._take_query_id = take_query_id
         self._reply_margin_ns = reply_margin_ns
         self._table = EMPTY
@@ -61,8 +85,10 @@ class Predictor:
         """
         return self._table.route(application)
 
-    def version(self, route: Route, pinned: str) -> Version | None:
+    def version(self, route: Route, pinned: str, context: str = "") -> Version | None:
         """The version that shall answer: the pinned one, else a live one of a linked model, by their shares.
+
+        Queries of one context stick to a version while shares stay what they are.
 
         None when there is none to ask; such a query is answered with the reason.
 
@@ -74,7 +100,7 @@ class Predictor:
             return route.pinned(pinned)
         if len(route.current) == 1 and not route.canaries:
             return route.current[0]
-        return route.version_at(random.random())
+        return route.version_for(context) if context else route.version_at(random.random())
 
     def deadline_ns(self, route: Route, arrived_ns: int, client_ns: int | None) -> int:
         """When a query must be answered: at its objective, but in time for its client.
@@ -90,19 +116,32 @@ class Predictor:
     def predict(
         self,
         route: Route,
-        version: Version | None,
+        pinned: str,
+        context: str,
         value: bytes,
         arrived_ns: int,
         deadline_ns: int,
-        on_done: Callable[[Query], None],
-    ) -> Query:
-        """Starts a query. `on_done` is called exactly once, perhaps before this returns, unless the query is left."""
+        on_done: Callable[[AnyQuery], None],
+        *,
+        bypass_cache: bool = False,
+    ) -> AnyQuery:
+        """Starts a query. `on_done` is called exactly once, perhaps before this returns, unless the query is left.
+
+        Raises as `version` does.
+        """
+        panel = route.panel
+        if panel is not None and not pinned:
+            return self._chooser.ask(
+                route, panel, context, value, arrived_ns, deadline_ns, on_done, bypass_cache=bypass_cache
+            )
+        version = self.version(route, pinned, context)
         query = Query(self._take_query_id(), route, version, value, arrived_ns, deadline_ns, on_done)
+        query.bypass_cache = bypass_cache
         self._dispatcher.submit(query, arrived_ns)
         return query
 
 
-def error_of(query: Query) -> ClipperError:
+def error_of(query: AnyQuery) -> ClipperError:
     """What a query that has no prediction fails with where its application has no default output."""
     route, version = query.route, query.version
     model = version.model if version is not None else " or ".join(route.models)
@@ -123,6 +162,8 @@ def error_of(query: Query) -> ClipperError:
             return Late(application=route.name, objective_ms=f"{(query.deadline_ns - query.arrived_ns) / 1e6:g}")
 
 
-def explanation_of(query: Query) -> str:
+def explanation_of(query: AnyQuery) -> str:
     """Why the default was answered, in words: Clipper's own where it had them."""
+    if query.reason is Reason.LOW_CONFIDENCE:
+        return f"The models disagreed: the confidence {query.problem}"
     return _CLIPPERS_WORDS.get(query.reason) or error_of(query).message

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from clipper_frontend import batch_policies
+from clipper_frontend.selection.panel import Panel, panel_of
 from clipper_rpc.errors import ApplicationNotFound, InvalidField, VersionNotFound
+from clipper_selection import Arm
+from clipper_selection import Policy as SelectionPolicy
+from clipper_selection.static import Static, place, stick
+
+STATIC = Static()
+"""The policy of applications that name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,12 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A model that may answer an application's queries, and its share."""
+    """A model that may answer an application's queries, and its share; or a shadow."""
 
     model: str
     weight: float = 1.0
+    shadow_share: float = 0.0
+    """The share of the queries of which a shadow gets a copy; 0: it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,11 @@ class Application:
     default_output: bytes | None = None
     """A serialized Output; None: queries that cannot be answered fail."""
     links: tuple[Link, ...] = ()
+    policy: SelectionPolicy = STATIC
+    """How it chooses among its linked models."""
+    confidence_threshold: float = 0.0
+    generation: int = 0
+    """Under which it learns: what was learned under another one belongs to another policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,8 @@ class Version:
     uid: str
     input_type: int
     batching: Batching = field(default=Batching())
+    no_cache: bool = False
+    """Whether its answers are neither kept nor shared among identical queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,17 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A model that gets copies of queries and never has a say."""
+
+    model: str
+    version: Version | None
+    """Its current version; None where none has been activated."""
+    share: float
+    """The share of the queries that it gets, above 0 and at most 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """All that answering one application's queries needs, looked up beforehand."""
 
@@ -145,6 +172,16 @@ class Route:
     """Every version of the linked model, where there is exactly one."""
     canaries: tuple[Canary | None, ...] = ()
     """The version on trial of each linked model; empty when none has one."""
+    arms: tuple[Arm, ...] = ()
+    """The linked models with their weights."""
+    policy: SelectionPolicy = STATIC
+    """How the application chooses among its linked models."""
+    panel: Panel | None = None
+    """Who chooses among the linked models; None where their shares decide."""
+    generation: int = 0
+    """Under which the application learns."""
+    shadows: tuple[Shadow, ...] = ()
+    """Who gets copies of its queries; not among the linked models above."""
 
     def version_at(self, point: float) -> Version | None:
         """The live version of the linked model into whose share `point`, from 0 up to 1, falls.
@@ -158,6 +195,22 @@ class Route:
             return self.current[index]
         below = self.shares[index - 1] if index else 0.0
         return self.live(index, (point - below) / (self.shares[index] - below))
+
+    def version_for(self, context: str) -> Version | None:
+        """The live version that the queries of a user or session stick to, as long as the shares allow.
+
+        None when no model is linked, or none of its versions is active.
+        """
+        if not self.current:
+            return None
+        return self.live_for(self.models.index(stick(self.arms, context).model), context)
+
+    def live_for(self, index: int, context: str) -> Version | None:
+        """As `live`, at the point of a user or session."""
+        canary = self.canaries[index] if self.canaries else None
+        if canary is None:
+            return self.current[index]
+        return self.live(index, place(context, f"{canary.version.model}:{canary.version.version}"))
 
     def live(self, index: int, point: float) -> Version | None:
         """The version of a linked model that unpinned queries go to: of its share of points, the one on trial."""
@@ -240,20 +293,40 @@ class RouteTable:
         return route
 
     def _route(self, application: Application, versions: Mapping[str, Mapping[str, Version]]) -> Route:
-        links = sorted(application.links, key=lambda link: link.model)
+        links = sorted((link for link in application.links if not link.shadow_share), key=lambda link: link.model)
         total = sum(link.weight for link in links) or 1.0
+        current = tuple(self._current(link.model, versions) for link in links)
         canaries = tuple(self._canary(link.model, versions) for link in links)
+        arms = tuple(Arm(link.model, link.weight) for link in links)
         return Route(
             name=application.name,
             input_type=application.input_type,
             objective_ns=application.objective_ns,
             default_output=application.default_output,
             models=tuple(link.model for link in links),
-            current=tuple(self._current(link.model, versions) for link in links),
+            current=current,
             shares=tuple(accumulate(link.weight / total for link in links)),
             pinnable=versions.get(links[0].model, {}) if len(links) == 1 else {},
             canaries=canaries if any(canaries) else (),
+            arms=arms,
+            policy=application.policy,
+            panel=panel_of(
+                application.policy,
+                application.confidence_threshold,
+                arms,
+                [self._is_able(version) for version in current],
+            ),
+            generation=application.generation,
+            shadows=tuple(
+                Shadow(link.model, self._current(link.model, versions), link.shadow_share)
+                for link in application.links
+                if link.shadow_share
+            ),
         )
+
+    def _is_able(self, version: Version | None) -> bool:
+        group = None if version is None else self.groups.get(version.uid)
+        return group is not None and bool(group.replicas)
 
     def _current(self, model: str, versions: Mapping[str, Mapping[str, Version]]) -> Version | None:
         entity = self._entities.get(model_key(model))

@@ -13,8 +13,8 @@ from clipper.wire.v1.wire_pb2 import PredictRequest
 from clipper_frontend import codec
 from clipper_frontend.calls import BatchCall, StreamSession
 from clipper_frontend.deadlines import Clock
+from clipper_frontend.joint import AnyQuery
 from clipper_frontend.predictor import Predictor
-from clipper_frontend.query import Query
 from clipper_rpc.errors import ClipperError, TooManyInputs
 from clipper_rpc.status import for_caller
 from clipper_rpc.transport import Methods, StreamCall, Streaming, Unary, UnaryCall
@@ -52,18 +52,26 @@ class PredictService:
         query = self._start(request, call.deadline_ns, partial(self._answer, call, request.explain))
         call.on_leave = query.leave
 
-    def _start(self, request: PredictRequest, client_ns: int | None, on_done: Callable[[Query], None]) -> Query:
+    def _start(self, request: PredictRequest, client_ns: int | None, on_done: Callable[[AnyQuery], None]) -> AnyQuery:
         now_ns = self._now_ns()
         predictor = self._predictor
         route = predictor.route(request.application)
         value = codec.checked_input(request.input, route)
         if request.context:
             codec.check_context(request.context)
-        version = predictor.version(route, request.version)
         deadline_ns = predictor.deadline_ns(route, now_ns, client_ns)
-        return predictor.predict(route, version, value, now_ns, deadline_ns, on_done)
+        return predictor.predict(
+            route,
+            request.version,
+            request.context,
+            value,
+            now_ns,
+            deadline_ns,
+            on_done,
+            bypass_cache=request.bypass_cache,
+        )
 
-    def _answer(self, call: UnaryCall, explain: bool, query: Query) -> None:
+    def _answer(self, call: UnaryCall, explain: bool, query: AnyQuery) -> None:
         try:
             call.reply(codec.answer(query, self._now_ns(), explain=explain))
         except Exception as error:  # noqa: BLE001  # this caller is told; its neighbours in the batch go on
@@ -79,13 +87,22 @@ class PredictService:
         predictor = self._predictor
         route = predictor.route(request.application)
         codec.check_context(request.context)
-        predictor.version(route, request.version)  # a version that does not exist fails the call, not each input
+        if request.version:
+            route.pinned(request.version)  # a version that does not exist fails the call, not each input
         deadline_ns = predictor.deadline_ns(route, now_ns, call.deadline_ns)
 
-        def start(value: bytes, on_done: Callable[[Query], None]) -> Query:
+        def start(value: bytes, on_done: Callable[[AnyQuery], None]) -> AnyQuery:
             checked = codec.checked_input(value, route)
-            version = predictor.version(route, request.version)  # each input falls into a share of its own
-            return predictor.predict(route, version, checked, now_ns, deadline_ns, on_done)
+            return predictor.predict(  # each input is chosen for on its own
+                route,
+                request.version,
+                request.context,
+                checked,
+                now_ns,
+                deadline_ns,
+                on_done,
+                bypass_cache=request.bypass_cache,
+            )
 
         batch = BatchCall(call, request.inputs, start, self._clock, explain=request.explain)
         call.on_leave = batch.leave
