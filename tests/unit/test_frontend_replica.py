@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,7 +13,7 @@ from clipper.v1 import values_pb2
 from clipper_frontend.replica import ReplicaClient, ReplicaConnections
 from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
-from clipper_rpc.errors import Code, InvalidField, ModelNotReady, Stopping
+from clipper_rpc.errors import BatchExpired, Code, InvalidField, ModelNotReady, Stopping
 from clipper_rpc.status import to_status
 from clipper_rpc.transport import (
     DEFAULT_OPTIONS,
@@ -39,6 +40,8 @@ class FakeChannel:
         self.calls: list[tuple[str, bytes, int | None]] = []
         self.done: list[Callable[[Reply], None]] = []
         self.is_closed = False
+        self.metadata: Metadata = ()
+        self.cancelled = 0
 
     def call(
         self,
@@ -50,10 +53,12 @@ class FakeChannel:
         metadata: Metadata = (),
     ) -> FakeChannel:
         self.calls.append((method, payload, deadline_ns))
+        self.metadata = metadata
         self.done.append(done)
         return self
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        self.cancelled += 1
 
     def stream(
         self, method: str, payload: bytes, *, deadline_ns: int | None = None, metadata: Metadata = ()
@@ -125,6 +130,31 @@ def test_an_answer_that_cannot_be_parsed_fails_the_batch() -> None:
 
 def test_a_deadline_that_passed_says_nothing_about_the_replica() -> None:
     assert answer_to(Reply(Status(Code.DEADLINE_EXCEEDED))) == TimedOut()
+
+
+def test_a_runtime_that_had_too_much_to_do_is_told_from_one_that_does_not_answer() -> None:
+    assert answer_to(Reply(to_status(BatchExpired(model="sum", version="1")))) == TimedOut(was_told=True)
+
+
+def test_the_runtime_is_told_how_long_callers_wait_and_the_call_goes_on_longer() -> None:
+    channel = FakeChannel()
+    client = ReplicaClient(VERSION, REPLICA, channel, lambda _: None, late_answers_ns=7_000_000_000)
+    deadline_ns = time.monotonic_ns() + 60_000_000_000
+    call = client.predict([number(1)], deadline_ns, lambda _: None, (("traceparent", "x"),))
+    [(_, _, call_deadline_ns)] = channel.calls
+    assert call_deadline_ns == deadline_ns + 7_000_000_000
+    along = dict(channel.metadata)
+    assert along["traceparent"] == "x"
+    assert 0 < int(along["clipper-wait-us"]) <= 60_000_000
+    call.cancel()
+    assert channel.cancelled == 1
+
+
+def test_no_time_left_is_none_and_not_less() -> None:
+    channel = FakeChannel()
+    client = ReplicaClient(VERSION, REPLICA, channel, lambda _: None)
+    client.predict([number(1)], time.monotonic_ns() - 1_000_000, lambda _: None)
+    assert channel.metadata == (("clipper-wait-us", "0"),)
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.CANCELLED])

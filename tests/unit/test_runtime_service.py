@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from clipper.model.v1 import model_service_pb2 as pb
 from clipper.v1 import values_pb2 as values
-from clipper_rpc.errors import ClipperError, Code, InternalError, InvalidField, ModelNotReady, Overloaded, Stopping
+from clipper_rpc.errors import (
+    BatchExpired,
+    ClipperError,
+    Code,
+    InternalError,
+    InvalidField,
+    ModelNotReady,
+    Overloaded,
+    Stopping,
+)
 from clipper_rpc.transport import Metadata, Status, Unary
 from clipper_runtime import FunctionModel, InputType, LoadError, Model
 from clipper_runtime.service import SERVICE, ModelInfo, ModelService
@@ -216,6 +225,56 @@ async def test_a_call_whose_deadline_has_passed_is_not_computed(service: ModelSe
     error = await call.error()
     assert error.code == Code.DEADLINE_EXCEEDED
     assert model.asked == []
+
+
+async def test_a_call_whose_callers_have_stopped_waiting_is_not_computed_though_its_answer_would_be_taken(
+    service: ModelService, model: GatedModel
+) -> None:
+    model.gate.clear()
+    running, late = FakeCall(request("running")), FakeCall(request("late"), deadline_ns=time.monotonic_ns() + 10**12)
+    service.predict(running)
+    await begun(model)
+    late.metadata = (("clipper-wait-us", "1000"),)
+    service.predict(late)
+    until_ns = time.monotonic_ns() + 1_000_000
+    while time.monotonic_ns() <= until_ns:
+        pass
+    model.gate.set()
+    assert isinstance(await late.error(), BatchExpired)
+    assert model.asked == [["running"]]
+
+
+@pytest.mark.parametrize("said", ["1000000000", "", "soon", "-5", b"1"])
+async def test_a_call_whose_callers_wait_long_enough_or_say_nothing_useful_is_computed(
+    service: ModelService, said: str | bytes
+) -> None:
+    call = FakeCall(request("a"), deadline_ns=time.monotonic_ns() + 10**12)
+    call.metadata = (("clipper-wait-us", said),)
+    service.predict(call)
+    assert texts(await call.answer()) == ["A"]
+
+
+async def test_a_model_that_gives_outputs_one_by_one_is_left_between_inputs_when_nobody_waits(worker: Worker) -> None:
+    reached: list[str] = []
+    gate, begun_ = threading.Event(), threading.Event()
+
+    def predict(inputs: list[str]) -> Iterator[str]:
+        for each in inputs:
+            reached.append(each)
+            begun_.set()
+            assert gate.wait(PATIENCE_S)
+            yield each.upper()
+
+    service = ModelService(INFO, worker, max_waiting=3)
+    await service.load(lambda: FunctionModel(predict))
+    left, next_ = FakeCall(request("a", "b", "c")), FakeCall(request("x", "y"))
+    service.predict(left)
+    service.predict(next_)
+    await asyncio.to_thread(begun_.wait, PATIENCE_S)
+    left.leave()
+    gate.set()
+    assert texts(await next_.answer()) == ["X", "Y"]
+    assert reached == ["a", "x", "y"]
 
 
 async def test_a_call_in_time_is_computed(service: ModelService) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,8 +19,11 @@ bytes                       list of bytes
 tensors                     one array [rows, *shape] when all have one shape and type, else a list of arrays
 """
 
-ModelOutputs: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
-"""One output per input, in order: a list, a tuple or an array whose first axis is the rows. See `convert`."""
+ModelOutputs: TypeAlias = "Sequence[Any] | npt.NDArray[Any] | Iterator[Any]"
+"""One output per input, in order: a list, a tuple or an array whose first axis is the rows. See `convert`.
+
+Or an iterator, as generator functions return: it is left where it stands once nobody waits any more.
+"""
 
 
 class Model(ABC):

@@ -7,6 +7,9 @@ Rules of this file
  3. A wrong number or kind of outputs is a fault of the model's code: no retry, the whole batch is told both numbers.
  4. Callers may see an error's kind and one line of its message; the traceback goes to the log, once per batch.
 
+ 5. A model may return an iterator, e.g. be a generator function: it is drawn from input by input, and no further once
+    nobody waits any more.
+
 Bounds, for a batch of n inputs: at most 2(n-1) further calls, on at most n*ceil(log2 n) inputs in all (both reached
 only if every input is at fault; one input at fault costs 2*ceil(log2 n) calls). None is begun once nobody waits.
 """
@@ -14,13 +17,14 @@ only if every input is at fault; one input at fault costs 2*ceil(log2 n) calls).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from clipper_runtime.model import ModelInputs, ModelOutputs
+from clipper_runtime.model import ModelInputs
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +49,11 @@ class Failure:
         return cls(_clipped(type(error).__name__, _MOST_KIND_BYTES), _clipped(message, _MOST_MESSAGE_BYTES))
 
 
-Outcomes: TypeAlias = "ModelOutputs"
+class NotWanted(Exception):
+    """Nobody waits for the batch any more; it was not computed to its end."""
+
+
+Outcomes: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
 """One output or Failure per row. A whole array stays one, to be encoded at once."""
 
 
@@ -63,15 +71,19 @@ class Batch(Protocol):
 def predict_each(
     predict: Callable[[ModelInputs], Any], batch: Batch, *, is_wanted: Callable[[], bool], isolate: bool = True
 ) -> Outcomes:
-    """Answers each row of a batch with an output or a Failure. Never raises.
+    """Answers each row of a batch with an output or a Failure.
 
     Args:
         predict: the model.
         batch: at least one row.
-        is_wanted: whether anybody still waits; asked before each further attempt.
+        is_wanted: whether anybody still waits; asked before each further attempt, and between inputs where the model
+            gives one output after the other.
         isolate: whether a failing batch is asked again in parts (see above), or fails as a whole.
+
+    Raises:
+        NotWanted: the model was left in the midst of the batch.
     """
-    outcome = _attempt(predict, batch, 0, batch.rows, is_first=True)
+    outcome = _attempt(predict, batch, 0, batch.rows, is_wanted, is_first=True)
     if not isinstance(outcome, _Raised):
         return outcome
     if batch.rows == 1 or not isolate:
@@ -86,7 +98,7 @@ def _isolated(
     todo = _halves(0, batch.rows, failure)
     while todo:
         start, stop, failure = todo.pop()  # from the left to the right
-        outcome = _attempt(predict, batch, start, stop) if is_wanted() else _Raised(failure)
+        outcome = _attempt(predict, batch, start, stop, is_wanted) if is_wanted() else _Raised(failure)
         if not isinstance(outcome, _Raised):
             outcomes.extend(outcome)
         elif stop - start == 1 or not is_wanted():
@@ -107,15 +119,34 @@ class _Raised:
 
 
 def _attempt(
-    predict: Callable[[ModelInputs], Any], batch: Batch, start: int, stop: int, *, is_first: bool = False
+    predict: Callable[[ModelInputs], Any],
+    batch: Batch,
+    start: int,
+    stop: int,
+    is_wanted: Callable[[], bool],
+    *,
+    is_first: bool = False,
 ) -> Outcomes | _Raised:
     try:
         outputs = predict(batch.build(start, stop))
+        if isinstance(outputs, Iterator):
+            outputs = _drawn(outputs, is_wanted)
         return _checked(outputs, stop - start)
+    except NotWanted:
+        raise
     except BaseException as error:  # noqa: BLE001  # the boundary to the model: answers and goes on
         if is_first:
             _log.error("model_raised", exc_info=error, extra={"rows": stop - start})
         return _Raised(Failure.of(error))
+
+
+def _drawn(outputs: Iterator[Any], is_wanted: Callable[[], bool]) -> list[Any]:
+    found = []
+    for output in outputs:
+        found.append(output)
+        if not is_wanted():
+            raise NotWanted
+    return found
 
 
 def _checked(outputs: Any, rows: int) -> Outcomes:
@@ -124,7 +155,7 @@ def _checked(outputs: Any, rows: int) -> Outcomes:
     else:
         found = len(outputs) if isinstance(outputs, list | tuple) else None
     if found == rows:
-        checked: ModelOutputs = outputs
+        checked: Outcomes = outputs
         return checked
     if found is None:
         failure = Failure(

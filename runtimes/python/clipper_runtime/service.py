@@ -16,16 +16,24 @@ from google.protobuf.message import DecodeError
 
 from clipper.model.v1 import model_service_pb2
 from clipper_rpc import logs
-from clipper_rpc.errors import ClipperError, Code, InternalError, InvalidField, ModelNotReady, Overloaded, Stopping
+from clipper_rpc.errors import (
+    BatchExpired,
+    ClipperError,
+    InternalError,
+    InvalidField,
+    ModelNotReady,
+    Overloaded,
+    Stopping,
+)
 from clipper_rpc.services import method_name
 from clipper_rpc.telemetry.context import Metadata, request_id
 from clipper_rpc.telemetry.tracing import Tracing
-from clipper_rpc.transport import Methods, Status, Unary, UnaryCall
+from clipper_rpc.transport import Methods, Unary, UnaryCall
 from clipper_runtime.codec import Batch, decoder
 from clipper_runtime.convert import response
 from clipper_runtime.model import Model
 from clipper_runtime.names import InputType
-from clipper_runtime.predict import Outcomes, predict_each
+from clipper_runtime.predict import NotWanted, Outcomes, predict_each
 from clipper_runtime.tally import RuntimeTally
 from clipper_runtime.worker import Worker
 
@@ -33,7 +41,8 @@ _log = logging.getLogger(__name__)
 
 SERVICE = "clipper.model.v1.ModelService"
 _DESCRIPTOR = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
-_EXPIRED = Status(Code.DEADLINE_EXCEEDED, "The deadline passed before the model could start on the batch.")
+_WAIT_KEY = "clipper-wait-us"
+"""Metadata: how long callers still wait, in microseconds, where that is less than the deadline of the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ class ModelService:
 
         Raises:
             InvalidField: the request as a whole cannot be understood.
+            NotWanted: it was not computed to its end, since nobody waits for it any more.
         """
         arrived_ns = time.perf_counter_ns()
         try:
@@ -162,6 +172,10 @@ class ModelService:
         if self._is_stopping and not self._in_flight:
             self._drained.set()
 
+    def expired(self) -> BatchExpired:
+        """Why a batch is not answered for which nobody waits any more."""
+        return BatchExpired(model=self.info.name, version=self.info.version)
+
     def _not_ready(self) -> ClipperError:
         return ModelNotReady(model=self.info.name, version=self.info.version)
 
@@ -183,10 +197,11 @@ class _Predict:
     def __init__(self, service: ModelService, call: UnaryCall) -> None:
         self._service = service
         self._call: UnaryCall | None = call
-        self._deadline_ns = call.deadline_ns
         self._arrived_ns = time.monotonic_ns()
         self._along: Metadata = call.metadata
-        self._answer: bytes | ClipperError | Status = _EXPIRED
+        self._deadline_ns = _earliest(call.deadline_ns, self._arrived_ns, self._along)
+        self._answer: bytes | ClipperError | None = None
+        """None where nobody waits for one."""
         self._has_left = False
 
     def leave(self) -> None:
@@ -224,6 +239,8 @@ class _Predict:
     def _compute(self, payload: bytes) -> None:
         try:
             self._answer = self._service.compute(payload, self.is_wanted)
+        except NotWanted:
+            self._service.tally.refused("left" if self._has_left else "expired")
         except ClipperError as error:
             self._answer = error
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a call: answers and goes on
@@ -238,7 +255,16 @@ class _Predict:
         if isinstance(self._answer, bytes):
             self._call.reply(self._answer)
         else:
-            self._call.fail(self._answer)
+            self._call.fail(self._answer or self._service.expired())
+
+
+def _earliest(deadline_ns: int | None, arrived_ns: int, metadata: Metadata) -> int | None:
+    """When the last caller stops waiting; None if nobody said."""
+    for key, value in metadata:
+        if key == _WAIT_KEY and isinstance(value, str) and value.isdecimal():
+            until_ns = arrived_ns + int(value) * 1000
+            return until_ns if deadline_ns is None else min(until_ns, deadline_ns)
+    return deadline_ns
 
 
 class _Load:

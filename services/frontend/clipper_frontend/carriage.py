@@ -178,7 +178,10 @@ class Carriage:
                 for query in _forsaken(attempt):
                     query.fail(Reason.MODEL_ERROR, answer.problem, answer.kind)
             case TimedOut():
-                member.timed_out(attempt, now_ns)
+                if answer.was_told:
+                    member.failed()
+                else:
+                    member.timed_out(attempt, now_ns)
                 for query in _forsaken(attempt):
                     query.expire()
             case Lost():

@@ -13,7 +13,7 @@ from clipper.model.v1.model_service_pb2 import GetModelInfoRequest, GetModelInfo
 from clipper.wire.v1.wire_pb2 import ModelPredictRequest, ModelPredictResponse
 from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Answer, Call, Description, Failure, Lost, Metadata, Predictions, TimedOut
-from clipper_rpc.errors import Code, ModelNotReady, Stopping
+from clipper_rpc.errors import BatchExpired, Code, ModelNotReady, Stopping
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import Channel, Reply, Status, Transport
 
@@ -118,7 +118,7 @@ def _failure(serialized: bytes) -> Failure:
 def _failed(status: Status) -> Answer:
     match status.code:
         case Code.DEADLINE_EXCEEDED:
-            return TimedOut()
+            return TimedOut(was_told=isinstance(from_status(status), BatchExpired))
         case Code.UNAVAILABLE:
             was_refused = isinstance(from_status(status), ModelNotReady | Stopping)
             return Lost(_text(status), was_refused=was_refused)

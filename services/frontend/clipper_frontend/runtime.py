@@ -34,7 +34,10 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """A batch was not begun before its deadline, or not answered for a long while after it."""
+    """A batch was not answered for a long while after its deadline."""
+
+    was_told: bool = False
+    """Whether the replica said itself that nobody waits any more: it had too much to do before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ in here.
     ├── UNAVAILABLE          NoModel, NoReplica, ReplicaLost, StoreUnavailable, StoreInterrupted,
     │                        FeedbackInterrupted, ModelNotReady, Stopping
     ├── RESOURCE_EXHAUSTED   Overloaded, MessageTooLarge
-    ├── DEADLINE_EXCEEDED    Late
+    ├── DEADLINE_EXCEEDED    Late, BatchExpired
     ├── INTERNAL             ModelError, InternalError
     ├── UNIMPLEMENTED        NotSupported
     └── CANCELLED            Cancelled
@@ -204,12 +204,12 @@ class LinkTypeMismatch(ClipperError):
 
 
 class TooManyLinks(ClipperError):
-    """The application's policy uses one model, and one is linked already."""
+    """The application has one model, and no policy or weight says how several would share its queries."""
 
     code, reason = Code.FAILED_PRECONDITION, "TOO_MANY_LINKS"
     template = (
-        'Application "{application}" is linked to model "{linked}" already, and its policy "{policy}" uses one model. '
-        "Unlink that one first."
+        'Application "{application}" is linked to model "{linked}" already, and its policy is static. Unlink that one '
+        "first; or give a weight, to share out the queries; or set a policy that uses several models."
     )
 
 
@@ -333,6 +333,13 @@ class Late(ClipperError):
 
     code, reason = Code.DEADLINE_EXCEEDED, "LATE"
     template = 'No prediction arrived for application "{application}" within {objective_ms} ms.'
+
+
+class BatchExpired(ClipperError):
+    """A runtime was not done with a batch, or had not begun, when the last caller stopped waiting."""
+
+    code, reason = Code.DEADLINE_EXCEEDED, "BATCH_EXPIRED"
+    template = "Nobody waits any more for the batch that model {model}:{version} was given."
 
 
 class ModelError(ClipperError):

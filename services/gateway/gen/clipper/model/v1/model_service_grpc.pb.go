@@ -39,8 +39,10 @@ type ModelServiceClient interface {
 	// Computes one batch. Returns exactly one result per input, in the order of the inputs. An input that makes the model
 	// fail gets an error in its place and never takes the others with it. Fails as a whole only when nothing could be
 	// computed: UNAVAILABLE while loading or stopping, INVALID_ARGUMENT when the request cannot be understood.
-	// The gRPC deadline is when the last caller stops waiting: work after it is wasted. Calls may come while an earlier one
-	// is computed; the runtime queues or overlaps them.
+	// After the gRPC deadline an answer is of no use. The metadata `clipper-wait-us`, where it is given, is how long callers
+	// still wait, in microseconds from when the call arrives; that may be earlier. A batch that was not begun by then should
+	// not be: fail it with DEADLINE_EXCEEDED. One that was begun may be answered late: a cache keeps it.
+	// Calls may come while an earlier one is computed; the runtime queues or overlaps them.
 	Predict(ctx context.Context, in *PredictRequest, opts ...grpc.CallOption) (*PredictResponse, error)
 }
 
@@ -88,8 +90,10 @@ type ModelServiceServer interface {
 	// Computes one batch. Returns exactly one result per input, in the order of the inputs. An input that makes the model
 	// fail gets an error in its place and never takes the others with it. Fails as a whole only when nothing could be
 	// computed: UNAVAILABLE while loading or stopping, INVALID_ARGUMENT when the request cannot be understood.
-	// The gRPC deadline is when the last caller stops waiting: work after it is wasted. Calls may come while an earlier one
-	// is computed; the runtime queues or overlaps them.
+	// After the gRPC deadline an answer is of no use. The metadata `clipper-wait-us`, where it is given, is how long callers
+	// still wait, in microseconds from when the call arrives; that may be earlier. A batch that was not begun by then should
+	// not be: fail it with DEADLINE_EXCEEDED. One that was begun may be answered late: a cache keeps it.
+	// Calls may come while an earlier one is computed; the runtime queues or overlaps them.
 	Predict(context.Context, *PredictRequest) (*PredictResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }
