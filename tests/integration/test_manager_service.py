@@ -133,9 +133,9 @@ async def test_the_life_of_a_model(call: Client) -> None:
 
 async def test_an_update_replaces_what_may_change(call: Client) -> None:
     created = await call.create_application("a")
-    wanted = application(revision=created.revision, confidence_threshold=0.5)
+    wanted = application(revision=created.revision, latency_objective={"nanos": 7_000_000})
     updated = (await call("UpdateApplication", application=wanted)).application
-    assert updated.confidence_threshold == 0.5
+    assert updated.latency_objective.ToMilliseconds() == 7
     assert not updated.HasField("default_output")
     assert updated.create_time == created.create_time
     with pytest.raises(StaleRevision):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from clipper_manager import rules
-from clipper_manager.checks import SELECTION_POLICIES
 from clipper_manager.resources import (
     MS,
     Application,
@@ -23,6 +22,7 @@ from clipper_manager.resources import (
     Model,
     ModelVersion,
     Replica,
+    SelectionPolicy,
     VersionState,
 )
 from clipper_manager.state import Change, Draft, State
@@ -79,7 +79,7 @@ class World:
     def activate(self, model: str, version: str, share: float = 1.0) -> Model:
         return self.do(lambda draft: rules.activate_version(draft, model, version, share))
 
-    def link(self, application: str, model: str, weight: float = 1.0) -> Application:
+    def link(self, application: str, model: str, weight: float = 0.0) -> Application:
         return self.do(lambda draft: rules.link_model(draft, application, model, weight))
 
     def unlink(self, application: str, model: str) -> Application:
@@ -151,18 +151,6 @@ class TestApplications:
         with pytest.raises(StaleRevision, match="revision 2, not 1"):
             world.do(lambda draft: rules.update_application(draft, old, None, old.revision))
 
-    def test_an_update_to_a_policy_that_uses_fewer_models_is_refused(
-        self, world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setitem(SELECTION_POLICIES, "static", 2)
-        app = world.application("a")
-        for name in "mn":
-            world.version(name, "1")
-            world.link("a", name)
-        monkeypatch.setitem(SELECTION_POLICIES, "static", 1)
-        with pytest.raises(TooManyLinks):
-            world.do(lambda draft: rules.update_application(draft, app, None, 0))
-
     def test_an_update_that_changes_nothing_has_no_revision(self, world: World) -> None:
         old = world.application("a")
         assert world.do(lambda draft: rules.update_application(draft, old, None, 0)) == old
@@ -218,12 +206,34 @@ class TestLinks:
             world.link(name, "m")
         assert [each.name for each in world.state.linked_to("m")] == ["a", "b"]
 
-    def test_links_are_in_the_order_of_their_models(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(SELECTION_POLICIES, "static", 3)
+    def test_with_weights_the_static_policy_shares_out(self, world: World) -> None:
+        world.application("a")
+        for name in "mn":
+            world.version(name, "1")
+        world.link("a", "m")
+        assert world.link("a", "n", 0.1).links == (Link("m", 1.0), Link("n", 0.1))
+
+    def test_linking_again_with_a_weight_changes_the_weight(self, world: World) -> None:
+        world.application("a")
+        for name in "mn":
+            world.version(name, "1")
+            world.link("a", name, 1)
+        assert world.link("a", "m", 9).links == (Link("m", 9), Link("n", 1))
+
+    def test_a_policy_that_uses_several_models_needs_no_weights(self, world: World) -> None:
+        old = world.application("a")
+        several = replace(old, selection_policy=SelectionPolicy("exp3"))
+        world.do(lambda draft: rules.update_application(draft, several, None, 0))
+        for name in "mn":
+            world.version(name, "1")
+            world.link("a", name)
+        assert [link.weight for link in world.state.application("a").links] == [1, 1]
+
+    def test_links_are_in_the_order_of_their_models(self, world: World) -> None:
         world.application("a")
         for name in "nmo":
             world.version(name, "1")
-            world.link("a", name)
+            world.link("a", name, 1)
         assert [link.model for link in world.state.application("a").links] == ["m", "n", "o"]
 
     def test_only_what_is_linked_can_be_unlinked(self, world: World) -> None:

@@ -106,17 +106,33 @@ def test_no_policy_is_the_static_one() -> None:
 
 
 def test_a_policy_that_no_frontend_knows_is_refused_with_those_that_they_know() -> None:
-    with pytest.raises(InvalidField, match=r"selection_policy.name: \"exp3\" .*allowed: static"):
-        checks.application(replace(APPLICATION, selection_policy=SelectionPolicy("exp3")))
+    with pytest.raises(InvalidField, match=r"selection_policy.name: \"guess\" .* there are static, .*exp3"):
+        checks.application(replace(APPLICATION, selection_policy=SelectionPolicy("guess")))
+
+
+@pytest.mark.parametrize("name", ["static", "epsilon_greedy", "ucb1", "thompson", "exp3", "exp4", "ensemble"])
+def test_the_policies_of_the_frontends_are_known(name: str) -> None:
+    wanted = replace(APPLICATION, selection_policy=SelectionPolicy(name))
+    assert checks.application(wanted) == wanted
+
+
+def test_a_parameter_out_of_its_range_is_told_with_the_range() -> None:
+    with pytest.raises(InvalidField, match=r"selection_policy.parameters.epsilon: is 2; it is from 0 to 1"):
+        checks.application(replace(APPLICATION, selection_policy=SelectionPolicy("epsilon_greedy", '{"epsilon": 2}')))
+
+
+def test_a_threshold_needs_a_default_to_answer() -> None:
+    with pytest.raises(InvalidField, match=r"confidence_threshold: is 0\.5, .* set default_output too"):
+        checks.application(replace(APPLICATION, confidence_threshold=0.5, default_output=None))
 
 
 def test_a_parameter_that_the_policy_does_not_take_is_named() -> None:
-    with pytest.raises(InvalidField, match=r'selection_policy.parameters: .*"gamma"'):
+    with pytest.raises(InvalidField, match=r"selection_policy.parameters.gamma: .*takes none"):
         checks.application(replace(APPLICATION, selection_policy=SelectionPolicy("static", '{"gamma": 0.1}')))
 
 
-def test_a_weight_is_above_zero_and_one_by_default() -> None:
-    assert checks.weight("weight", 0) == 1
+def test_a_weight_is_above_zero_or_not_given() -> None:
+    assert checks.weight("weight", 0) == 0
     assert checks.weight("weight", 0.25) == 0.25
     for wrong in (-1, math.nan, math.inf):
         with pytest.raises(InvalidField, match="weight"):

@@ -9,10 +9,12 @@ Raises (all of them):
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from dataclasses import replace
 
+import clipper_selection
 from clipper_manager.resources import (
     MS,
     Application,
@@ -32,8 +34,7 @@ MAX_LABEL_BYTES = 256
 MAX_TEXT_BYTES = 4096
 MAX_ROWS = 2**31 - 1
 
-SELECTION_POLICIES = {"static": 1}
-"""The policies that this build's frontends know, and how many models each uses at most."""
+_log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
@@ -112,9 +113,7 @@ def replica_id(field: str, value: int) -> int:
 
 
 def weight(field: str, value: float) -> float:
-    """The weight of a link; 0 stands for 1."""
-    if value == 0:
-        return 1.0
+    """The weight of a link; 0 if none was given."""
     if not math.isfinite(value) or value < 0:
         raise _refuse(field, f"is {value}; a weight is above 0 (default 1)")
     return value
@@ -155,18 +154,22 @@ def labels(field: str, values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def selection_policy(field: str, policy: SelectionPolicy) -> SelectionPolicy:
-    """A policy that this build's frontends know, with parameters that it takes; no name stands for "static"."""
+    """A policy that is installed here, with parameters that it takes; no name stands for "static"."""
     policy = replace(policy, name=policy.name or "static")
-    if policy.name not in SELECTION_POLICIES:
+    try:
+        clipper_selection.policy(policy.name, json.loads(policy.parameters))
+    except clipper_selection.UnknownPolicy:
         raise _refuse(
             f"{field}.name",
-            f'"{clipped(policy.name)}" is not known to the frontends of this cluster; '
-            f"allowed: {', '.join(sorted(SELECTION_POLICIES))}",
-        )
-    if given := sorted(json.loads(policy.parameters)):
-        raise _refuse(
-            f"{field}.parameters", f'the policy "{policy.name}" takes no parameters; remove "{clipped(given[0])}"'
-        )
+            f'"{clipped(policy.name)}" is not known here; there are {", ".join(clipper_selection.names())}; a plug-in '
+            "must be installed beside managers and frontends",
+        ) from None
+    except clipper_selection.BadParameter as error:
+        raise _refuse(f"{field}.parameters.{clipped(error.parameter)}", clipped(error.problem, 300)) from None
+    except Exception as error:
+        _log.exception("plugin_failed", extra={"policy": policy.name})
+        problem = f"the plug-in failed with {type(error).__name__}: {error}"
+        raise _refuse(f"{field}.name", clipped(problem, 300)) from error
     return policy
 
 
@@ -197,6 +200,11 @@ def application(value: Application) -> Application:
         )
     if not 0 <= value.confidence_threshold <= 1:
         raise _refuse("application.confidence_threshold", f"is {value.confidence_threshold}; it is from 0 to 1")
+    if value.confidence_threshold and value.default_output is None:
+        raise _refuse(
+            "application.confidence_threshold",
+            f"is {value.confidence_threshold:g}, but below it the default output is answered: set default_output too",
+        )
     if value.default_output is not None and len(value.default_output) > MAX_DEFAULT_OUTPUT_BYTES:
         raise _refuse(
             "application.default_output",
@@ -224,6 +232,6 @@ def instance(value: Instance) -> Instance:
     return value
 
 
-def clipped(value: str) -> str:
+def clipped(value: str, most: int = 80) -> str:
     """A given text as errors show it."""
-    return value if len(value) <= 80 else f"{value[:79]}…"
+    return value if len(value) <= most else f"{value[: most - 1]}…"

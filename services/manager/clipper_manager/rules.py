@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clipper_manager.checks import SELECTION_POLICIES
 from clipper_manager.resources import (
     Application,
     InputType,
@@ -62,8 +61,6 @@ def update_application(draft: Draft, new: Application, input_type: InputType | N
         raise StaleRevision(what=f'Application "{new.name}"', stored=str(old.revision), given=str(revision))
     if input_type not in (None, old.input_type):
         raise InvalidField(field="application.input_type", problem=f"cannot be changed; it is {old.input_type}")
-    if len(old.answering) > SELECTION_POLICIES[new.selection_policy.name]:
-        raise _too_many(new, old.answering[0].model)
     updated = draft.put(
         replace(
             old,
@@ -87,18 +84,23 @@ def delete_application(draft: Draft, name: str) -> None:
 
 
 def link_model(draft: Draft, application: str, model: str, weight: float, shadow_share: float = 0) -> Application:
-    """Links a model to an application, as a shadow if that has a share. Checked in Clipper's order (contract M3)."""
+    """Links a model to an application, as a shadow if that has a share. Checked in Clipper's order (contract M3).
+
+    A static policy uses one model, as Clipper does, until a link comes with a weight: then it shares out. To link again
+    with a weight changes the weight.
+    """
     old = draft.application(application)
     draft.model(model)
     model_type = draft.model_type(model)
     if model_type != old.input_type:
         raise _other_type(old, model, model_type)
-    if any(link.model == model for link in old.links):
+    linked = next((link for link in old.links if link.model == model), None)
+    if linked is not None and (not weight or linked.shadow or shadow_share):
         raise LinkExists(model=model, application=application)
-    if not shadow_share and len(old.answering) >= SELECTION_POLICIES[old.selection_policy.name]:
-        raise _too_many(old, old.answering[0].model)
-    link = Link(model, weight, shadow=shadow_share > 0, shadow_share=shadow_share)
-    links = sorted((*old.links, link), key=lambda link: link.model)
+    if not (weight or shadow_share) and old.answering and old.selection_policy.name == "static":
+        raise TooManyLinks(application=application, linked=old.answering[0].model)
+    link = Link(model, weight or 1.0, shadow=shadow_share > 0, shadow_share=shadow_share)
+    links = sorted((*(each for each in old.links if each is not linked), link), key=lambda link: link.model)
     new = draft.put(replace(old, links=tuple(links)))
     _settle(draft, model)
     return new
@@ -215,7 +217,3 @@ def _other_type(application: Application, model: str, model_type: InputType | No
         application=application.name,
         application_type=application.input_type,
     )
-
-
-def _too_many(application: Application, linked: str) -> TooManyLinks:
-    return TooManyLinks(application=application.name, linked=linked, policy=application.selection_policy.name)
