@@ -442,3 +442,24 @@ async def test_every_kind_of_change_can_be_made_with_others(call: Client) -> Non
 async def test_more_changes_than_a_step_takes_are_refused(call: Client) -> None:
     with pytest.raises(InvalidField, match="at most 10000"):
         await call("ApplyChanges", changes=[change()] * 10_001)
+
+
+async def test_labels_and_batching_of_a_version_change_and_nothing_else_does(call: Client) -> None:
+    staged = admin_pb2.ModelVersion(model="m", version="1", input_type=DOUBLES, image="i", labels=["old"])
+    stored = (await call("CreateModelVersion", model_version=staged, activate=True)).model_version
+    wanted = {"model": "m", "version": "1", "labels": ["new"], "batching": {"max_batch_rows": 7}}
+    updated = (await call("UpdateModelVersion", model_version=wanted)).model_version
+    assert (list(updated.labels), updated.batching.max_batch_rows) == (["new"], 7)
+    assert (updated.image, updated.uid, updated.state, updated.input_type) == (
+        "i",
+        stored.uid,
+        admin_pb2.ModelVersion.STATE_ACTIVE,
+        DOUBLES,
+    )
+    for other in ({"input_type": STRINGS}, {"image": "j"}):
+        with pytest.raises(InvalidField, match="cannot be changed"):
+            await call("UpdateModelVersion", model_version={**wanted, **other})
+    with pytest.raises(StaleRevision):
+        await call("UpdateModelVersion", model_version={**wanted, "revision": stored.revision})
+    with pytest.raises(VersionNotFound):
+        await call("UpdateModelVersion", model_version={**wanted, "version": "2"})

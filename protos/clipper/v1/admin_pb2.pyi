@@ -341,6 +341,18 @@ class ActivateModelVersionResponse(_message.Message):
     model: Model
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
+class UpdateModelVersionRequest(_message.Message):
+    __slots__ = ("model_version",)
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model_version: ModelVersion
+    def __init__(self, model_version: _Optional[_Union[ModelVersion, _Mapping]] = ...) -> None: ...
+
+class UpdateModelVersionResponse(_message.Message):
+    __slots__ = ("model_version",)
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model_version: ModelVersion
+    def __init__(self, model_version: _Optional[_Union[ModelVersion, _Mapping]] = ...) -> None: ...
+
 class DeleteModelVersionRequest(_message.Message):
     __slots__ = ("model", "version", "force")
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -384,7 +396,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("create_application", "update_application", "delete_application", "link_model", "unlink_model", "create_model_version", "activate_model_version", "delete_model_version")
+    __slots__ = ("create_application", "update_application", "delete_application", "link_model", "unlink_model", "create_model_version", "activate_model_version", "delete_model_version", "update_model_version")
     CREATE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
     UPDATE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
     DELETE_APPLICATION_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +405,7 @@ class Change(_message.Message):
     CREATE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     DELETE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     create_application: CreateApplicationRequest
     update_application: UpdateApplicationRequest
     delete_application: DeleteApplicationRequest
@@ -401,7 +414,8 @@ class Change(_message.Message):
     create_model_version: CreateModelVersionRequest
     activate_model_version: ActivateModelVersionRequest
     delete_model_version: DeleteModelVersionRequest
-    def __init__(self, create_application: _Optional[_Union[CreateApplicationRequest, _Mapping]] = ..., update_application: _Optional[_Union[UpdateApplicationRequest, _Mapping]] = ..., delete_application: _Optional[_Union[DeleteApplicationRequest, _Mapping]] = ..., link_model: _Optional[_Union[LinkModelRequest, _Mapping]] = ..., unlink_model: _Optional[_Union[UnlinkModelRequest, _Mapping]] = ..., create_model_version: _Optional[_Union[CreateModelVersionRequest, _Mapping]] = ..., activate_model_version: _Optional[_Union[ActivateModelVersionRequest, _Mapping]] = ..., delete_model_version: _Optional[_Union[DeleteModelVersionRequest, _Mapping]] = ...) -> None: ...
+    update_model_version: UpdateModelVersionRequest
+    def __init__(self, create_application: _Optional[_Union[CreateApplicationRequest, _Mapping]] = ..., update_application: _Optional[_Union[UpdateApplicationRequest, _Mapping]] = ..., delete_application: _Optional[_Union[DeleteApplicationRequest, _Mapping]] = ..., link_model: _Optional[_Union[LinkModelRequest, _Mapping]] = ..., unlink_model: _Optional[_Union[UnlinkModelRequest, _Mapping]] = ..., create_model_version: _Optional[_Union[CreateModelVersionRequest, _Mapping]] = ..., activate_model_version: _Optional[_Union[ActivateModelVersionRequest, _Mapping]] = ..., delete_model_version: _Optional[_Union[DeleteModelVersionRequest, _Mapping]] = ..., update_model_version: _Optional[_Union[UpdateModelVersionRequest, _Mapping]] = ...) -> None: ...
 
 class ApplyChangesRequest(_message.Message):
     __slots__ = ("changes", "validate_only")

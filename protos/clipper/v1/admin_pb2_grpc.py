@@ -97,6 +97,11 @@ class AdminServiceStub:
                 request_serializer=clipper_dot_v1_dot_admin__pb2.ActivateModelVersionRequest.SerializeToString,
                 response_deserializer=clipper_dot_v1_dot_admin__pb2.ActivateModelVersionResponse.FromString,
                 _registered_method=True)
+        self.UpdateModelVersion = channel.unary_unary(
+                '/clipper.v1.AdminService/UpdateModelVersion',
+                request_serializer=clipper_dot_v1_dot_admin__pb2.UpdateModelVersionRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_admin__pb2.UpdateModelVersionResponse.FromString,
+                _registered_method=True)
         self.DeleteModelVersion = channel.unary_unary(
                 '/clipper.v1.AdminService/DeleteModelVersion',
                 request_serializer=clipper_dot_v1_dot_admin__pb2.DeleteModelVersionRequest.SerializeToString,
@@ -207,7 +212,7 @@ class AdminServiceServicer:
 
     def LinkModel(self, request, context):
         """Links a model to an application. Their input types must agree. Clipper's rule of one model per application holds
-        for the policy "static" without weights.
+        for the policy "static" while no weight is given. Linking again with a weight changes the weight.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +250,14 @@ class AdminServiceServicer:
     def ActivateModelVersion(self, request, context):
         """Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
         beside the current one. Its input type must agree with every linked application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModelVersion(self, request, context):
+        """Changes the labels, the data path, the batching and the caching of a version; frontends follow at once. What it is,
+        where its replicas come from and what it takes never change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -396,6 +409,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ActivateModelVersion,
                     request_deserializer=clipper_dot_v1_dot_admin__pb2.ActivateModelVersionRequest.FromString,
                     response_serializer=clipper_dot_v1_dot_admin__pb2.ActivateModelVersionResponse.SerializeToString,
+            ),
+            'UpdateModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModelVersion,
+                    request_deserializer=clipper_dot_v1_dot_admin__pb2.UpdateModelVersionRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_admin__pb2.UpdateModelVersionResponse.SerializeToString,
             ),
             'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModelVersion,
@@ -763,6 +781,33 @@ class AdminService:
             '/clipper.v1.AdminService/ActivateModelVersion',
             clipper_dot_v1_dot_admin__pb2.ActivateModelVersionRequest.SerializeToString,
             clipper_dot_v1_dot_admin__pb2.ActivateModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.AdminService/UpdateModelVersion',
+            clipper_dot_v1_dot_admin__pb2.UpdateModelVersionRequest.SerializeToString,
+            clipper_dot_v1_dot_admin__pb2.UpdateModelVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

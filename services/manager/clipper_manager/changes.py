@@ -62,6 +62,11 @@ class Changes:
         new = replace(checks.model_version(new), create_time_ns=self.now_ns(), uid=self.new_id())
         return lambda draft: rules.create_version(draft, new, activate=activate)
 
+    def update_version(self, new: ModelVersion, input_type: InputType | None) -> Decision[ModelVersion]:
+        """Replaces what may change of a version, if `new.revision` is 0 or that of the stored one."""
+        new = checks.model_version(new)
+        return lambda draft: rules.update_version(draft, new, input_type, new.revision)
+
     def activate_version(self, model: str, version: str, share: float) -> Decision[Model]:
         """Makes a version the current one of its model or, with a share below 1, puts it on trial beside that."""
         checks.name("model", model)

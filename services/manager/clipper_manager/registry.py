@@ -106,6 +106,10 @@ class Registry:
         """Registers a version, and its model with the first one."""
         return await self._ledger.change(self._changes.create_version(new, activate=activate))
 
+    async def update_version(self, new: ModelVersion, input_type: InputType | None) -> ModelVersion:
+        """Replaces what may change of a version, if `new.revision` is 0 or that of the stored one."""
+        return await self._ledger.change(self._changes.update_version(new, input_type))
+
     async def activate_version(self, model: str, version: str, share: float = 0) -> ModelView:
         """Makes a version the current one of its model or, with a share below 1, puts it on trial beside that."""
         activated = await self._ledger.change(self._changes.activate_version(model, version, share))

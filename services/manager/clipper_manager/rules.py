@@ -131,6 +131,22 @@ def create_version(draft: Draft, new: ModelVersion, *, activate: bool) -> ModelV
     return draft.version(new.model, new.version)
 
 
+def update_version(draft: Draft, new: ModelVersion, input_type: InputType | None, revision: int) -> ModelVersion:
+    """Replaces what may change of a version. `revision` 0 takes any; `input_type` None and no image keep theirs."""
+    old = draft.version(new.model, new.version)
+    if revision not in (0, old.revision):
+        what = f'Version {new.version} of model "{new.model}"'
+        raise StaleRevision(what=what, stored=str(old.revision), given=str(revision))
+    if input_type not in (None, old.input_type):
+        raise InvalidField(field="model_version.input_type", problem=f"cannot be changed; it is {old.input_type}")
+    if new.image not in ("", old.image):
+        problem = f'cannot be changed; it is "{old.image}". Deploy under another version'
+        raise InvalidField(field="model_version.image", problem=problem)
+    return draft.put(
+        replace(old, labels=new.labels, data_path=new.data_path, batching=new.batching, no_cache=new.no_cache)
+    )
+
+
 def activate_version(draft: Draft, model: str, version: str, share: float = 1.0) -> Model:
     """Makes a version the current one or, with a share below 1, puts it on trial beside it."""
     new = draft.version(model, version)

@@ -79,6 +79,11 @@ class AdminService:
         found = map(outgoing.from_model_version, page.items)
         return adm.ListModelVersionsResponse(model_versions=found, next_page_token=page.next_token)
 
+    async def update_model_version(self, request: adm.UpdateModelVersionRequest) -> adm.UpdateModelVersionResponse:
+        """Changes a version."""
+        updated = await self._registry.update_version(*incoming.to_version_update(request.model_version))
+        return adm.UpdateModelVersionResponse(model_version=outgoing.from_model_version(updated))
+
     async def activate_model_version(
         self, request: adm.ActivateModelVersionRequest
     ) -> adm.ActivateModelVersionResponse:

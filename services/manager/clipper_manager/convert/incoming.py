@@ -116,14 +116,24 @@ def _tensor_problem(tensor: values_pb2.Tensor) -> str:
 
 
 def to_model_version(message: admin_pb2.ModelVersion) -> ModelVersion:
-    """A version as a caller wants it."""
+    """A version as a caller wants it; its input type must be set."""
+    return _model_version(message, input_type("model_version.input_type", message.input_type))
+
+
+def to_version_update(message: admin_pb2.ModelVersion) -> tuple[ModelVersion, InputType | None]:
+    """A version as a caller wants it to be, and the input type if that is set."""
+    wanted = input_type("model_version.input_type", message.input_type) if message.input_type else None
+    return _model_version(message, wanted or InputType.BYTES), wanted
+
+
+def _model_version(message: admin_pb2.ModelVersion, of_type: InputType) -> ModelVersion:
     policy = numbers.BATCH_POLICIES.get(message.batching.policy)
     if policy is None:
         raise InvalidField(field="model_version.batching.policy", problem=f"{message.batching.policy} is not known")
     return ModelVersion(
         model=message.model,
         version=message.version,
-        input_type=input_type("model_version.input_type", message.input_type),
+        input_type=of_type,
         labels=tuple(message.labels),
         image=message.image,
         data_path=message.data_path,
@@ -137,6 +147,7 @@ def to_model_version(message: admin_pb2.ModelVersion) -> ModelVersion:
             hedge_percent=message.batching.hedge_percent,
         ),
         no_cache=message.no_cache,
+        revision=message.revision,
     )
 
 
@@ -161,6 +172,8 @@ def to_change(message: admin_pb2.Change) -> Wanted:
             case "create_model_version":
                 new = message.create_model_version
                 return changes.create_version(to_model_version(new.model_version), activate=new.activate)
+            case "update_model_version":
+                return changes.update_version(*to_version_update(message.update_model_version.model_version))
             case "activate_model_version":
                 chosen = message.activate_model_version
                 return changes.activate_version(chosen.model, chosen.version, chosen.share)

@@ -2122,6 +2122,99 @@ func (x *ActivateModelVersionResponse) GetModel() *Model {
 	return nil
 }
 
+// Asks to change a version.
+type UpdateModelVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version as it shall be. Required. Its input type and image, if set, must be the stored ones; its revision, if
+	// not 0, too, else ABORTED.
+	ModelVersion  *ModelVersion `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateModelVersionRequest) Reset() {
+	*x = UpdateModelVersionRequest{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateModelVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateModelVersionRequest) ProtoMessage() {}
+
+func (x *UpdateModelVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateModelVersionRequest.ProtoReflect.Descriptor instead.
+func (*UpdateModelVersionRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UpdateModelVersionRequest) GetModelVersion() *ModelVersion {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return nil
+}
+
+// The result of UpdateModelVersion.
+type UpdateModelVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version as stored.
+	ModelVersion  *ModelVersion `protobuf:"bytes,1,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateModelVersionResponse) Reset() {
+	*x = UpdateModelVersionResponse{}
+	mi := &file_clipper_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateModelVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateModelVersionResponse) ProtoMessage() {}
+
+func (x *UpdateModelVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateModelVersionResponse.ProtoReflect.Descriptor instead.
+func (*UpdateModelVersionResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *UpdateModelVersionResponse) GetModelVersion() *ModelVersion {
+	if x != nil {
+		return x.ModelVersion
+	}
+	return nil
+}
+
 // Asks to delete a version.
 type DeleteModelVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2137,7 +2230,7 @@ type DeleteModelVersionRequest struct {
 
 func (x *DeleteModelVersionRequest) Reset() {
 	*x = DeleteModelVersionRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[30]
+	mi := &file_clipper_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2242,7 @@ func (x *DeleteModelVersionRequest) String() string {
 func (*DeleteModelVersionRequest) ProtoMessage() {}
 
 func (x *DeleteModelVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[30]
+	mi := &file_clipper_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2255,7 @@ func (x *DeleteModelVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModelVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteModelVersionRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteModelVersionRequest) GetModel() string {
@@ -2195,7 +2288,7 @@ type DeleteModelVersionResponse struct {
 
 func (x *DeleteModelVersionResponse) Reset() {
 	*x = DeleteModelVersionResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[31]
+	mi := &file_clipper_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2300,7 @@ func (x *DeleteModelVersionResponse) String() string {
 func (*DeleteModelVersionResponse) ProtoMessage() {}
 
 func (x *DeleteModelVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[31]
+	mi := &file_clipper_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2313,7 @@ func (x *DeleteModelVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModelVersionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteModelVersionResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 // Asks for one model.
@@ -2234,7 +2327,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[32]
+	mi := &file_clipper_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2339,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[32]
+	mi := &file_clipper_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2352,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetModelRequest) GetModel() string {
@@ -2280,7 +2373,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[33]
+	mi := &file_clipper_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2385,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[33]
+	mi := &file_clipper_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2398,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -2328,7 +2421,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[34]
+	mi := &file_clipper_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2433,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[34]
+	mi := &file_clipper_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2446,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListModelsRequest) GetPageSize() int32 {
@@ -2383,7 +2476,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[35]
+	mi := &file_clipper_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2488,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[35]
+	mi := &file_clipper_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2501,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -2440,6 +2533,7 @@ type Change struct {
 	//	*Change_CreateModelVersion
 	//	*Change_ActivateModelVersion
 	//	*Change_DeleteModelVersion
+	//	*Change_UpdateModelVersion
 	Change        isChange_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2447,7 +2541,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	mi := &file_clipper_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2553,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[36]
+	mi := &file_clipper_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2566,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Change) GetChange() isChange_Change {
@@ -2554,6 +2648,15 @@ func (x *Change) GetDeleteModelVersion() *DeleteModelVersionRequest {
 	return nil
 }
 
+func (x *Change) GetUpdateModelVersion() *UpdateModelVersionRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Change_UpdateModelVersion); ok {
+			return x.UpdateModelVersion
+		}
+	}
+	return nil
+}
+
 type isChange_Change interface {
 	isChange_Change()
 }
@@ -2598,6 +2701,11 @@ type Change_DeleteModelVersion struct {
 	DeleteModelVersion *DeleteModelVersionRequest `protobuf:"bytes,8,opt,name=delete_model_version,json=deleteModelVersion,proto3,oneof"`
 }
 
+type Change_UpdateModelVersion struct {
+	// Changes a version.
+	UpdateModelVersion *UpdateModelVersionRequest `protobuf:"bytes,9,opt,name=update_model_version,json=updateModelVersion,proto3,oneof"`
+}
+
 func (*Change_CreateApplication) isChange_Change() {}
 
 func (*Change_UpdateApplication) isChange_Change() {}
@@ -2614,6 +2722,8 @@ func (*Change_ActivateModelVersion) isChange_Change() {}
 
 func (*Change_DeleteModelVersion) isChange_Change() {}
 
+func (*Change_UpdateModelVersion) isChange_Change() {}
+
 // Asks to make several changes in one step.
 type ApplyChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2628,7 +2738,7 @@ type ApplyChangesRequest struct {
 
 func (x *ApplyChangesRequest) Reset() {
 	*x = ApplyChangesRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	mi := &file_clipper_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2750,7 @@ func (x *ApplyChangesRequest) String() string {
 func (*ApplyChangesRequest) ProtoMessage() {}
 
 func (x *ApplyChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[37]
+	mi := &file_clipper_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2763,7 @@ func (x *ApplyChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyChangesRequest.ProtoReflect.Descriptor instead.
 func (*ApplyChangesRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ApplyChangesRequest) GetChanges() []*Change {
@@ -2682,7 +2792,7 @@ type ApplyChangesResponse struct {
 
 func (x *ApplyChangesResponse) Reset() {
 	*x = ApplyChangesResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	mi := &file_clipper_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2804,7 @@ func (x *ApplyChangesResponse) String() string {
 func (*ApplyChangesResponse) ProtoMessage() {}
 
 func (x *ApplyChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[38]
+	mi := &file_clipper_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2817,7 @@ func (x *ApplyChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyChangesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyChangesResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ApplyChangesResponse) GetProblems() []*ChangeProblem {
@@ -2730,7 +2840,7 @@ type ChangeProblem struct {
 
 func (x *ChangeProblem) Reset() {
 	*x = ChangeProblem{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	mi := &file_clipper_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +2852,7 @@ func (x *ChangeProblem) String() string {
 func (*ChangeProblem) ProtoMessage() {}
 
 func (x *ChangeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[39]
+	mi := &file_clipper_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +2865,7 @@ func (x *ChangeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeProblem.ProtoReflect.Descriptor instead.
 func (*ChangeProblem) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ChangeProblem) GetPosition() int32 {
@@ -2787,7 +2897,7 @@ type GetReplicaRequest struct {
 
 func (x *GetReplicaRequest) Reset() {
 	*x = GetReplicaRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[40]
+	mi := &file_clipper_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2909,7 @@ func (x *GetReplicaRequest) String() string {
 func (*GetReplicaRequest) ProtoMessage() {}
 
 func (x *GetReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[40]
+	mi := &file_clipper_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2922,7 @@ func (x *GetReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReplicaRequest.ProtoReflect.Descriptor instead.
 func (*GetReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetReplicaRequest) GetModel() string {
@@ -2847,7 +2957,7 @@ type GetReplicaResponse struct {
 
 func (x *GetReplicaResponse) Reset() {
 	*x = GetReplicaResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[41]
+	mi := &file_clipper_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +2969,7 @@ func (x *GetReplicaResponse) String() string {
 func (*GetReplicaResponse) ProtoMessage() {}
 
 func (x *GetReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[41]
+	mi := &file_clipper_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +2982,7 @@ func (x *GetReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReplicaResponse.ProtoReflect.Descriptor instead.
 func (*GetReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetReplicaResponse) GetReplica() *Replica {
@@ -2899,7 +3009,7 @@ type ListReplicasRequest struct {
 
 func (x *ListReplicasRequest) Reset() {
 	*x = ListReplicasRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[42]
+	mi := &file_clipper_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3021,7 @@ func (x *ListReplicasRequest) String() string {
 func (*ListReplicasRequest) ProtoMessage() {}
 
 func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[42]
+	mi := &file_clipper_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3034,7 @@ func (x *ListReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ListReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListReplicasRequest) GetModel() string {
@@ -2968,7 +3078,7 @@ type ListReplicasResponse struct {
 
 func (x *ListReplicasResponse) Reset() {
 	*x = ListReplicasResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[43]
+	mi := &file_clipper_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3090,7 @@ func (x *ListReplicasResponse) String() string {
 func (*ListReplicasResponse) ProtoMessage() {}
 
 func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[43]
+	mi := &file_clipper_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3103,7 @@ func (x *ListReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ListReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListReplicasResponse) GetReplicas() []*Replica {
@@ -3023,7 +3133,7 @@ type ListInstancesRequest struct {
 
 func (x *ListInstancesRequest) Reset() {
 	*x = ListInstancesRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[44]
+	mi := &file_clipper_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3145,7 @@ func (x *ListInstancesRequest) String() string {
 func (*ListInstancesRequest) ProtoMessage() {}
 
 func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[44]
+	mi := &file_clipper_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3158,7 @@ func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListInstancesRequest) GetPageSize() int32 {
@@ -3078,7 +3188,7 @@ type ListInstancesResponse struct {
 
 func (x *ListInstancesResponse) Reset() {
 	*x = ListInstancesResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[45]
+	mi := &file_clipper_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3200,7 @@ func (x *ListInstancesResponse) String() string {
 func (*ListInstancesResponse) ProtoMessage() {}
 
 func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[45]
+	mi := &file_clipper_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3213,7 @@ func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListInstancesResponse) GetInstances() []*Instance {
@@ -3133,7 +3243,7 @@ type GetSelectionStateRequest struct {
 
 func (x *GetSelectionStateRequest) Reset() {
 	*x = GetSelectionStateRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[46]
+	mi := &file_clipper_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3255,7 @@ func (x *GetSelectionStateRequest) String() string {
 func (*GetSelectionStateRequest) ProtoMessage() {}
 
 func (x *GetSelectionStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[46]
+	mi := &file_clipper_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3268,7 @@ func (x *GetSelectionStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSelectionStateRequest.ProtoReflect.Descriptor instead.
 func (*GetSelectionStateRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetSelectionStateRequest) GetApplication() string {
@@ -3190,7 +3300,7 @@ type GetSelectionStateResponse struct {
 
 func (x *GetSelectionStateResponse) Reset() {
 	*x = GetSelectionStateResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[47]
+	mi := &file_clipper_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3312,7 @@ func (x *GetSelectionStateResponse) String() string {
 func (*GetSelectionStateResponse) ProtoMessage() {}
 
 func (x *GetSelectionStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[47]
+	mi := &file_clipper_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3325,7 @@ func (x *GetSelectionStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSelectionStateResponse.ProtoReflect.Descriptor instead.
 func (*GetSelectionStateResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetSelectionStateResponse) GetPolicy() string {
@@ -3256,7 +3366,7 @@ type SetSelectionStateRequest struct {
 
 func (x *SetSelectionStateRequest) Reset() {
 	*x = SetSelectionStateRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[48]
+	mi := &file_clipper_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3378,7 @@ func (x *SetSelectionStateRequest) String() string {
 func (*SetSelectionStateRequest) ProtoMessage() {}
 
 func (x *SetSelectionStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[48]
+	mi := &file_clipper_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3391,7 @@ func (x *SetSelectionStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSelectionStateRequest.ProtoReflect.Descriptor instead.
 func (*SetSelectionStateRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetSelectionStateRequest) GetApplication() string {
@@ -3321,7 +3431,7 @@ type SetSelectionStateResponse struct {
 
 func (x *SetSelectionStateResponse) Reset() {
 	*x = SetSelectionStateResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[49]
+	mi := &file_clipper_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3333,7 +3443,7 @@ func (x *SetSelectionStateResponse) String() string {
 func (*SetSelectionStateResponse) ProtoMessage() {}
 
 func (x *SetSelectionStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[49]
+	mi := &file_clipper_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3346,7 +3456,7 @@ func (x *SetSelectionStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSelectionStateResponse.ProtoReflect.Descriptor instead.
 func (*SetSelectionStateResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 // Asks to forget selection state.
@@ -3362,7 +3472,7 @@ type ResetSelectionStateRequest struct {
 
 func (x *ResetSelectionStateRequest) Reset() {
 	*x = ResetSelectionStateRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[50]
+	mi := &file_clipper_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +3484,7 @@ func (x *ResetSelectionStateRequest) String() string {
 func (*ResetSelectionStateRequest) ProtoMessage() {}
 
 func (x *ResetSelectionStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[50]
+	mi := &file_clipper_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +3497,7 @@ func (x *ResetSelectionStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetSelectionStateRequest.ProtoReflect.Descriptor instead.
 func (*ResetSelectionStateRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ResetSelectionStateRequest) GetApplication() string {
@@ -3413,7 +3523,7 @@ type ResetSelectionStateResponse struct {
 
 func (x *ResetSelectionStateResponse) Reset() {
 	*x = ResetSelectionStateResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[51]
+	mi := &file_clipper_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3535,7 @@ func (x *ResetSelectionStateResponse) String() string {
 func (*ResetSelectionStateResponse) ProtoMessage() {}
 
 func (x *ResetSelectionStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[51]
+	mi := &file_clipper_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3548,7 @@ func (x *ResetSelectionStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetSelectionStateResponse.ProtoReflect.Descriptor instead.
 func (*ResetSelectionStateResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 // Asks for a page of contexts with their states.
@@ -3456,7 +3566,7 @@ type ListSelectionStatesRequest struct {
 
 func (x *ListSelectionStatesRequest) Reset() {
 	*x = ListSelectionStatesRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[52]
+	mi := &file_clipper_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3578,7 @@ func (x *ListSelectionStatesRequest) String() string {
 func (*ListSelectionStatesRequest) ProtoMessage() {}
 
 func (x *ListSelectionStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[52]
+	mi := &file_clipper_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3591,7 @@ func (x *ListSelectionStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSelectionStatesRequest.ProtoReflect.Descriptor instead.
 func (*ListSelectionStatesRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListSelectionStatesRequest) GetApplication() string {
@@ -3518,7 +3628,7 @@ type ListSelectionStatesResponse struct {
 
 func (x *ListSelectionStatesResponse) Reset() {
 	*x = ListSelectionStatesResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[53]
+	mi := &file_clipper_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3530,7 +3640,7 @@ func (x *ListSelectionStatesResponse) String() string {
 func (*ListSelectionStatesResponse) ProtoMessage() {}
 
 func (x *ListSelectionStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[53]
+	mi := &file_clipper_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3543,7 +3653,7 @@ func (x *ListSelectionStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSelectionStatesResponse.ProtoReflect.Descriptor instead.
 func (*ListSelectionStatesResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListSelectionStatesResponse) GetSelectionStates() []*SelectionState {
@@ -3577,7 +3687,7 @@ type SelectionState struct {
 
 func (x *SelectionState) Reset() {
 	*x = SelectionState{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[54]
+	mi := &file_clipper_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3589,7 +3699,7 @@ func (x *SelectionState) String() string {
 func (*SelectionState) ProtoMessage() {}
 
 func (x *SelectionState) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[54]
+	mi := &file_clipper_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3602,7 +3712,7 @@ func (x *SelectionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectionState.ProtoReflect.Descriptor instead.
 func (*SelectionState) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SelectionState) GetContext() string {
@@ -3644,7 +3754,7 @@ type CompareShadowsRequest struct {
 
 func (x *CompareShadowsRequest) Reset() {
 	*x = CompareShadowsRequest{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[55]
+	mi := &file_clipper_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3656,7 +3766,7 @@ func (x *CompareShadowsRequest) String() string {
 func (*CompareShadowsRequest) ProtoMessage() {}
 
 func (x *CompareShadowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[55]
+	mi := &file_clipper_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3669,7 +3779,7 @@ func (x *CompareShadowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareShadowsRequest.ProtoReflect.Descriptor instead.
 func (*CompareShadowsRequest) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{55}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CompareShadowsRequest) GetApplication() string {
@@ -3690,7 +3800,7 @@ type CompareShadowsResponse struct {
 
 func (x *CompareShadowsResponse) Reset() {
 	*x = CompareShadowsResponse{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[56]
+	mi := &file_clipper_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3702,7 +3812,7 @@ func (x *CompareShadowsResponse) String() string {
 func (*CompareShadowsResponse) ProtoMessage() {}
 
 func (x *CompareShadowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[56]
+	mi := &file_clipper_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3715,7 +3825,7 @@ func (x *CompareShadowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareShadowsResponse.ProtoReflect.Descriptor instead.
 func (*CompareShadowsResponse) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{56}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CompareShadowsResponse) GetShadows() []*ShadowComparison {
@@ -3752,7 +3862,7 @@ type ShadowComparison struct {
 
 func (x *ShadowComparison) Reset() {
 	*x = ShadowComparison{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[57]
+	mi := &file_clipper_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3764,7 +3874,7 @@ func (x *ShadowComparison) String() string {
 func (*ShadowComparison) ProtoMessage() {}
 
 func (x *ShadowComparison) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[57]
+	mi := &file_clipper_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3777,7 +3887,7 @@ func (x *ShadowComparison) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowComparison.ProtoReflect.Descriptor instead.
 func (*ShadowComparison) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShadowComparison) GetModel() string {
@@ -3860,7 +3970,7 @@ type LatencyDistribution struct {
 
 func (x *LatencyDistribution) Reset() {
 	*x = LatencyDistribution{}
-	mi := &file_clipper_v1_admin_proto_msgTypes[58]
+	mi := &file_clipper_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +3982,7 @@ func (x *LatencyDistribution) String() string {
 func (*LatencyDistribution) ProtoMessage() {}
 
 func (x *LatencyDistribution) ProtoReflect() protoreflect.Message {
-	mi := &file_clipper_v1_admin_proto_msgTypes[58]
+	mi := &file_clipper_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +3995,7 @@ func (x *LatencyDistribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatencyDistribution.ProtoReflect.Descriptor instead.
 func (*LatencyDistribution) Descriptor() ([]byte, []int) {
-	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_clipper_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *LatencyDistribution) GetMeanUs() int64 {
@@ -4070,7 +4180,11 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
 	"\x05share\x18\x03 \x01(\x01R\x05share\"G\n" +
 	"\x1cActivateModelVersionResponse\x12'\n" +
-	"\x05model\x18\x01 \x01(\v2\x11.clipper.v1.ModelR\x05model\"a\n" +
+	"\x05model\x18\x01 \x01(\v2\x11.clipper.v1.ModelR\x05model\"Z\n" +
+	"\x19UpdateModelVersionRequest\x12=\n" +
+	"\rmodel_version\x18\x01 \x01(\v2\x18.clipper.v1.ModelVersionR\fmodelVersion\"[\n" +
+	"\x1aUpdateModelVersionResponse\x12=\n" +
+	"\rmodel_version\x18\x01 \x01(\v2\x18.clipper.v1.ModelVersionR\fmodelVersion\"a\n" +
 	"\x19DeleteModelVersionRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -4086,7 +4200,7 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"g\n" +
 	"\x12ListModelsResponse\x12)\n" +
 	"\x06models\x18\x01 \x03(\v2\x11.clipper.v1.ModelR\x06models\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x06\n" +
 	"\x06Change\x12U\n" +
 	"\x12create_application\x18\x01 \x01(\v2$.clipper.v1.CreateApplicationRequestH\x00R\x11createApplication\x12U\n" +
 	"\x12update_application\x18\x02 \x01(\v2$.clipper.v1.UpdateApplicationRequestH\x00R\x11updateApplication\x12U\n" +
@@ -4096,7 +4210,8 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\funlink_model\x18\x05 \x01(\v2\x1e.clipper.v1.UnlinkModelRequestH\x00R\vunlinkModel\x12Y\n" +
 	"\x14create_model_version\x18\x06 \x01(\v2%.clipper.v1.CreateModelVersionRequestH\x00R\x12createModelVersion\x12_\n" +
 	"\x16activate_model_version\x18\a \x01(\v2'.clipper.v1.ActivateModelVersionRequestH\x00R\x14activateModelVersion\x12Y\n" +
-	"\x14delete_model_version\x18\b \x01(\v2%.clipper.v1.DeleteModelVersionRequestH\x00R\x12deleteModelVersionB\b\n" +
+	"\x14delete_model_version\x18\b \x01(\v2%.clipper.v1.DeleteModelVersionRequestH\x00R\x12deleteModelVersion\x12Y\n" +
+	"\x14update_model_version\x18\t \x01(\v2%.clipper.v1.UpdateModelVersionRequestH\x00R\x12updateModelVersionB\b\n" +
 	"\x06change\"h\n" +
 	"\x13ApplyChangesRequest\x12,\n" +
 	"\achanges\x18\x01 \x03(\v2\x12.clipper.v1.ChangeR\achanges\x12#\n" +
@@ -4190,7 +4305,7 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\amean_us\x18\x01 \x01(\x03R\x06meanUs\x12\x15\n" +
 	"\x06p50_us\x18\x02 \x01(\x03R\x05p50Us\x12\x15\n" +
 	"\x06p95_us\x18\x03 \x01(\x03R\x05p95Us\x12\x15\n" +
-	"\x06p99_us\x18\x04 \x01(\x03R\x05p99Us2\xe5\x18\n" +
+	"\x06p99_us\x18\x04 \x01(\x03R\x05p99Us2\xa5\x1a\n" +
 	"\fAdminService\x12\x87\x01\n" +
 	"\x11CreateApplication\x12$.clipper.v1.CreateApplicationRequest\x1a%.clipper.v1.CreateApplicationResponse\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x7f\n" +
 	"\x0eGetApplication\x12!.clipper.v1.GetApplicationRequest\x1a\".clipper.v1.GetApplicationResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/applications/{application}\x12w\n" +
@@ -4202,7 +4317,8 @@ const file_clipper_v1_admin_proto_rawDesc = "" +
 	"\x12CreateModelVersion\x12%.clipper.v1.CreateModelVersionRequest\x1a&.clipper.v1.CreateModelVersionResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/models/{model_version.model}/versions\x12\x89\x01\n" +
 	"\x0fGetModelVersion\x12\".clipper.v1.GetModelVersionRequest\x1a#.clipper.v1.GetModelVersionResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/models/{model}/versions/{version}\x12\x95\x01\n" +
 	"\x11ListModelVersions\x12$.clipper.v1.ListModelVersionsRequest\x1a%.clipper.v1.ListModelVersionsResponse\"3\x82\xd3\xe4\x93\x02-Z\x0e\x12\f/v1/versions\x12\x1b/v1/models/{model}/versions\x12\xa4\x01\n" +
-	"\x14ActivateModelVersion\x12'.clipper.v1.ActivateModelVersionRequest\x1a(.clipper.v1.ActivateModelVersionResponse\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/models/{model}/versions/{version}:activate\x12\x92\x01\n" +
+	"\x14ActivateModelVersion\x12'.clipper.v1.ActivateModelVersionRequest\x1a(.clipper.v1.ActivateModelVersionResponse\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/models/{model}/versions/{version}:activate\x12\xbd\x01\n" +
+	"\x12UpdateModelVersion\x12%.clipper.v1.UpdateModelVersionRequest\x1a&.clipper.v1.UpdateModelVersionResponse\"X\x82\xd3\xe4\x93\x02R:\rmodel_version\x1aA/v1/models/{model_version.model}/versions/{model_version.version}\x12\x92\x01\n" +
 	"\x12DeleteModelVersion\x12%.clipper.v1.DeleteModelVersionRequest\x1a&.clipper.v1.DeleteModelVersionResponse\"-\x82\xd3\xe4\x93\x02'*%/v1/models/{model}/versions/{version}\x12a\n" +
 	"\bGetModel\x12\x1b.clipper.v1.GetModelRequest\x1a\x1c.clipper.v1.GetModelResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/models/{model}\x12_\n" +
 	"\n" +
@@ -4232,7 +4348,7 @@ func file_clipper_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_clipper_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_clipper_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_clipper_v1_admin_proto_goTypes = []any{
 	(ModelVersion_State)(0),              // 0: clipper.v1.ModelVersion.State
 	(Batching_Policy)(0),                 // 1: clipper.v1.Batching.Policy
@@ -4267,64 +4383,66 @@ var file_clipper_v1_admin_proto_goTypes = []any{
 	(*ListModelVersionsResponse)(nil),    // 30: clipper.v1.ListModelVersionsResponse
 	(*ActivateModelVersionRequest)(nil),  // 31: clipper.v1.ActivateModelVersionRequest
 	(*ActivateModelVersionResponse)(nil), // 32: clipper.v1.ActivateModelVersionResponse
-	(*DeleteModelVersionRequest)(nil),    // 33: clipper.v1.DeleteModelVersionRequest
-	(*DeleteModelVersionResponse)(nil),   // 34: clipper.v1.DeleteModelVersionResponse
-	(*GetModelRequest)(nil),              // 35: clipper.v1.GetModelRequest
-	(*GetModelResponse)(nil),             // 36: clipper.v1.GetModelResponse
-	(*ListModelsRequest)(nil),            // 37: clipper.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),           // 38: clipper.v1.ListModelsResponse
-	(*Change)(nil),                       // 39: clipper.v1.Change
-	(*ApplyChangesRequest)(nil),          // 40: clipper.v1.ApplyChangesRequest
-	(*ApplyChangesResponse)(nil),         // 41: clipper.v1.ApplyChangesResponse
-	(*ChangeProblem)(nil),                // 42: clipper.v1.ChangeProblem
-	(*GetReplicaRequest)(nil),            // 43: clipper.v1.GetReplicaRequest
-	(*GetReplicaResponse)(nil),           // 44: clipper.v1.GetReplicaResponse
-	(*ListReplicasRequest)(nil),          // 45: clipper.v1.ListReplicasRequest
-	(*ListReplicasResponse)(nil),         // 46: clipper.v1.ListReplicasResponse
-	(*ListInstancesRequest)(nil),         // 47: clipper.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil),        // 48: clipper.v1.ListInstancesResponse
-	(*GetSelectionStateRequest)(nil),     // 49: clipper.v1.GetSelectionStateRequest
-	(*GetSelectionStateResponse)(nil),    // 50: clipper.v1.GetSelectionStateResponse
-	(*SetSelectionStateRequest)(nil),     // 51: clipper.v1.SetSelectionStateRequest
-	(*SetSelectionStateResponse)(nil),    // 52: clipper.v1.SetSelectionStateResponse
-	(*ResetSelectionStateRequest)(nil),   // 53: clipper.v1.ResetSelectionStateRequest
-	(*ResetSelectionStateResponse)(nil),  // 54: clipper.v1.ResetSelectionStateResponse
-	(*ListSelectionStatesRequest)(nil),   // 55: clipper.v1.ListSelectionStatesRequest
-	(*ListSelectionStatesResponse)(nil),  // 56: clipper.v1.ListSelectionStatesResponse
-	(*SelectionState)(nil),               // 57: clipper.v1.SelectionState
-	(*CompareShadowsRequest)(nil),        // 58: clipper.v1.CompareShadowsRequest
-	(*CompareShadowsResponse)(nil),       // 59: clipper.v1.CompareShadowsResponse
-	(*ShadowComparison)(nil),             // 60: clipper.v1.ShadowComparison
-	(*LatencyDistribution)(nil),          // 61: clipper.v1.LatencyDistribution
-	nil,                                  // 62: clipper.v1.SetSelectionStateRequest.StateEntry
-	nil,                                  // 63: clipper.v1.SelectionState.StateEntry
-	nil,                                  // 64: clipper.v1.ShadowComparison.ErrorsEntry
-	(InputType)(0),                       // 65: clipper.v1.InputType
-	(*Output)(nil),                       // 66: clipper.v1.Output
-	(*durationpb.Duration)(nil),          // 67: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 68: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 69: google.protobuf.Struct
-	(*status.Status)(nil),                // 70: google.rpc.Status
+	(*UpdateModelVersionRequest)(nil),    // 33: clipper.v1.UpdateModelVersionRequest
+	(*UpdateModelVersionResponse)(nil),   // 34: clipper.v1.UpdateModelVersionResponse
+	(*DeleteModelVersionRequest)(nil),    // 35: clipper.v1.DeleteModelVersionRequest
+	(*DeleteModelVersionResponse)(nil),   // 36: clipper.v1.DeleteModelVersionResponse
+	(*GetModelRequest)(nil),              // 37: clipper.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 38: clipper.v1.GetModelResponse
+	(*ListModelsRequest)(nil),            // 39: clipper.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 40: clipper.v1.ListModelsResponse
+	(*Change)(nil),                       // 41: clipper.v1.Change
+	(*ApplyChangesRequest)(nil),          // 42: clipper.v1.ApplyChangesRequest
+	(*ApplyChangesResponse)(nil),         // 43: clipper.v1.ApplyChangesResponse
+	(*ChangeProblem)(nil),                // 44: clipper.v1.ChangeProblem
+	(*GetReplicaRequest)(nil),            // 45: clipper.v1.GetReplicaRequest
+	(*GetReplicaResponse)(nil),           // 46: clipper.v1.GetReplicaResponse
+	(*ListReplicasRequest)(nil),          // 47: clipper.v1.ListReplicasRequest
+	(*ListReplicasResponse)(nil),         // 48: clipper.v1.ListReplicasResponse
+	(*ListInstancesRequest)(nil),         // 49: clipper.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil),        // 50: clipper.v1.ListInstancesResponse
+	(*GetSelectionStateRequest)(nil),     // 51: clipper.v1.GetSelectionStateRequest
+	(*GetSelectionStateResponse)(nil),    // 52: clipper.v1.GetSelectionStateResponse
+	(*SetSelectionStateRequest)(nil),     // 53: clipper.v1.SetSelectionStateRequest
+	(*SetSelectionStateResponse)(nil),    // 54: clipper.v1.SetSelectionStateResponse
+	(*ResetSelectionStateRequest)(nil),   // 55: clipper.v1.ResetSelectionStateRequest
+	(*ResetSelectionStateResponse)(nil),  // 56: clipper.v1.ResetSelectionStateResponse
+	(*ListSelectionStatesRequest)(nil),   // 57: clipper.v1.ListSelectionStatesRequest
+	(*ListSelectionStatesResponse)(nil),  // 58: clipper.v1.ListSelectionStatesResponse
+	(*SelectionState)(nil),               // 59: clipper.v1.SelectionState
+	(*CompareShadowsRequest)(nil),        // 60: clipper.v1.CompareShadowsRequest
+	(*CompareShadowsResponse)(nil),       // 61: clipper.v1.CompareShadowsResponse
+	(*ShadowComparison)(nil),             // 62: clipper.v1.ShadowComparison
+	(*LatencyDistribution)(nil),          // 63: clipper.v1.LatencyDistribution
+	nil,                                  // 64: clipper.v1.SetSelectionStateRequest.StateEntry
+	nil,                                  // 65: clipper.v1.SelectionState.StateEntry
+	nil,                                  // 66: clipper.v1.ShadowComparison.ErrorsEntry
+	(InputType)(0),                       // 67: clipper.v1.InputType
+	(*Output)(nil),                       // 68: clipper.v1.Output
+	(*durationpb.Duration)(nil),          // 69: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 70: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),              // 71: google.protobuf.Struct
+	(*status.Status)(nil),                // 72: google.rpc.Status
 }
 var file_clipper_v1_admin_proto_depIdxs = []int32{
-	65, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
-	66, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
-	67, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
+	67, // 0: clipper.v1.Application.input_type:type_name -> clipper.v1.InputType
+	68, // 1: clipper.v1.Application.default_output:type_name -> clipper.v1.Output
+	69, // 2: clipper.v1.Application.latency_objective:type_name -> google.protobuf.Duration
 	5,  // 3: clipper.v1.Application.selection_policy:type_name -> clipper.v1.SelectionPolicy
 	4,  // 4: clipper.v1.Application.links:type_name -> clipper.v1.Link
-	68, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	69, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
-	65, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
-	65, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
+	70, // 5: clipper.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	71, // 6: clipper.v1.SelectionPolicy.parameters:type_name -> google.protobuf.Struct
+	67, // 7: clipper.v1.Model.input_type:type_name -> clipper.v1.InputType
+	67, // 8: clipper.v1.ModelVersion.input_type:type_name -> clipper.v1.InputType
 	8,  // 9: clipper.v1.ModelVersion.batching:type_name -> clipper.v1.Batching
 	0,  // 10: clipper.v1.ModelVersion.state:type_name -> clipper.v1.ModelVersion.State
-	68, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
+	70, // 11: clipper.v1.ModelVersion.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 12: clipper.v1.Batching.policy:type_name -> clipper.v1.Batching.Policy
-	67, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
-	65, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
-	68, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	69, // 13: clipper.v1.Batching.linger:type_name -> google.protobuf.Duration
+	67, // 14: clipper.v1.Replica.input_type:type_name -> clipper.v1.InputType
+	70, // 15: clipper.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 16: clipper.v1.Instance.kind:type_name -> clipper.v1.Instance.Kind
-	68, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
+	70, // 17: clipper.v1.Instance.create_time:type_name -> google.protobuf.Timestamp
 	3,  // 18: clipper.v1.CreateApplicationRequest.application:type_name -> clipper.v1.Application
 	3,  // 19: clipper.v1.CreateApplicationResponse.application:type_name -> clipper.v1.Application
 	3,  // 20: clipper.v1.GetApplicationResponse.application:type_name -> clipper.v1.Application
@@ -4338,82 +4456,87 @@ var file_clipper_v1_admin_proto_depIdxs = []int32{
 	7,  // 28: clipper.v1.GetModelVersionResponse.model_version:type_name -> clipper.v1.ModelVersion
 	7,  // 29: clipper.v1.ListModelVersionsResponse.model_versions:type_name -> clipper.v1.ModelVersion
 	6,  // 30: clipper.v1.ActivateModelVersionResponse.model:type_name -> clipper.v1.Model
-	6,  // 31: clipper.v1.GetModelResponse.model:type_name -> clipper.v1.Model
-	6,  // 32: clipper.v1.ListModelsResponse.models:type_name -> clipper.v1.Model
-	11, // 33: clipper.v1.Change.create_application:type_name -> clipper.v1.CreateApplicationRequest
-	17, // 34: clipper.v1.Change.update_application:type_name -> clipper.v1.UpdateApplicationRequest
-	19, // 35: clipper.v1.Change.delete_application:type_name -> clipper.v1.DeleteApplicationRequest
-	21, // 36: clipper.v1.Change.link_model:type_name -> clipper.v1.LinkModelRequest
-	23, // 37: clipper.v1.Change.unlink_model:type_name -> clipper.v1.UnlinkModelRequest
-	25, // 38: clipper.v1.Change.create_model_version:type_name -> clipper.v1.CreateModelVersionRequest
-	31, // 39: clipper.v1.Change.activate_model_version:type_name -> clipper.v1.ActivateModelVersionRequest
-	33, // 40: clipper.v1.Change.delete_model_version:type_name -> clipper.v1.DeleteModelVersionRequest
-	39, // 41: clipper.v1.ApplyChangesRequest.changes:type_name -> clipper.v1.Change
-	42, // 42: clipper.v1.ApplyChangesResponse.problems:type_name -> clipper.v1.ChangeProblem
-	70, // 43: clipper.v1.ChangeProblem.error:type_name -> google.rpc.Status
-	9,  // 44: clipper.v1.GetReplicaResponse.replica:type_name -> clipper.v1.Replica
-	9,  // 45: clipper.v1.ListReplicasResponse.replicas:type_name -> clipper.v1.Replica
-	10, // 46: clipper.v1.ListInstancesResponse.instances:type_name -> clipper.v1.Instance
-	69, // 47: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
-	62, // 48: clipper.v1.SetSelectionStateRequest.state:type_name -> clipper.v1.SetSelectionStateRequest.StateEntry
-	57, // 49: clipper.v1.ListSelectionStatesResponse.selection_states:type_name -> clipper.v1.SelectionState
-	63, // 50: clipper.v1.SelectionState.state:type_name -> clipper.v1.SelectionState.StateEntry
-	68, // 51: clipper.v1.SelectionState.update_time:type_name -> google.protobuf.Timestamp
-	60, // 52: clipper.v1.CompareShadowsResponse.shadows:type_name -> clipper.v1.ShadowComparison
-	64, // 53: clipper.v1.ShadowComparison.errors:type_name -> clipper.v1.ShadowComparison.ErrorsEntry
-	61, // 54: clipper.v1.ShadowComparison.latency:type_name -> clipper.v1.LatencyDistribution
-	61, // 55: clipper.v1.ShadowComparison.application_latency:type_name -> clipper.v1.LatencyDistribution
-	11, // 56: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
-	13, // 57: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
-	15, // 58: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
-	17, // 59: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
-	19, // 60: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
-	21, // 61: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
-	23, // 62: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
-	25, // 63: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
-	27, // 64: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
-	29, // 65: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
-	31, // 66: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
-	33, // 67: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
-	35, // 68: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
-	37, // 69: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
-	40, // 70: clipper.v1.AdminService.ApplyChanges:input_type -> clipper.v1.ApplyChangesRequest
-	43, // 71: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
-	45, // 72: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
-	47, // 73: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
-	49, // 74: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
-	51, // 75: clipper.v1.AdminService.SetSelectionState:input_type -> clipper.v1.SetSelectionStateRequest
-	53, // 76: clipper.v1.AdminService.ResetSelectionState:input_type -> clipper.v1.ResetSelectionStateRequest
-	55, // 77: clipper.v1.AdminService.ListSelectionStates:input_type -> clipper.v1.ListSelectionStatesRequest
-	58, // 78: clipper.v1.AdminService.CompareShadows:input_type -> clipper.v1.CompareShadowsRequest
-	12, // 79: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
-	14, // 80: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
-	16, // 81: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
-	18, // 82: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
-	20, // 83: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
-	22, // 84: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
-	24, // 85: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
-	26, // 86: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
-	28, // 87: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
-	30, // 88: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
-	32, // 89: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
-	34, // 90: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
-	36, // 91: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
-	38, // 92: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
-	41, // 93: clipper.v1.AdminService.ApplyChanges:output_type -> clipper.v1.ApplyChangesResponse
-	44, // 94: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
-	46, // 95: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
-	48, // 96: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
-	50, // 97: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
-	52, // 98: clipper.v1.AdminService.SetSelectionState:output_type -> clipper.v1.SetSelectionStateResponse
-	54, // 99: clipper.v1.AdminService.ResetSelectionState:output_type -> clipper.v1.ResetSelectionStateResponse
-	56, // 100: clipper.v1.AdminService.ListSelectionStates:output_type -> clipper.v1.ListSelectionStatesResponse
-	59, // 101: clipper.v1.AdminService.CompareShadows:output_type -> clipper.v1.CompareShadowsResponse
-	79, // [79:102] is the sub-list for method output_type
-	56, // [56:79] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	7,  // 31: clipper.v1.UpdateModelVersionRequest.model_version:type_name -> clipper.v1.ModelVersion
+	7,  // 32: clipper.v1.UpdateModelVersionResponse.model_version:type_name -> clipper.v1.ModelVersion
+	6,  // 33: clipper.v1.GetModelResponse.model:type_name -> clipper.v1.Model
+	6,  // 34: clipper.v1.ListModelsResponse.models:type_name -> clipper.v1.Model
+	11, // 35: clipper.v1.Change.create_application:type_name -> clipper.v1.CreateApplicationRequest
+	17, // 36: clipper.v1.Change.update_application:type_name -> clipper.v1.UpdateApplicationRequest
+	19, // 37: clipper.v1.Change.delete_application:type_name -> clipper.v1.DeleteApplicationRequest
+	21, // 38: clipper.v1.Change.link_model:type_name -> clipper.v1.LinkModelRequest
+	23, // 39: clipper.v1.Change.unlink_model:type_name -> clipper.v1.UnlinkModelRequest
+	25, // 40: clipper.v1.Change.create_model_version:type_name -> clipper.v1.CreateModelVersionRequest
+	31, // 41: clipper.v1.Change.activate_model_version:type_name -> clipper.v1.ActivateModelVersionRequest
+	35, // 42: clipper.v1.Change.delete_model_version:type_name -> clipper.v1.DeleteModelVersionRequest
+	33, // 43: clipper.v1.Change.update_model_version:type_name -> clipper.v1.UpdateModelVersionRequest
+	41, // 44: clipper.v1.ApplyChangesRequest.changes:type_name -> clipper.v1.Change
+	44, // 45: clipper.v1.ApplyChangesResponse.problems:type_name -> clipper.v1.ChangeProblem
+	72, // 46: clipper.v1.ChangeProblem.error:type_name -> google.rpc.Status
+	9,  // 47: clipper.v1.GetReplicaResponse.replica:type_name -> clipper.v1.Replica
+	9,  // 48: clipper.v1.ListReplicasResponse.replicas:type_name -> clipper.v1.Replica
+	10, // 49: clipper.v1.ListInstancesResponse.instances:type_name -> clipper.v1.Instance
+	71, // 50: clipper.v1.GetSelectionStateResponse.state:type_name -> google.protobuf.Struct
+	64, // 51: clipper.v1.SetSelectionStateRequest.state:type_name -> clipper.v1.SetSelectionStateRequest.StateEntry
+	59, // 52: clipper.v1.ListSelectionStatesResponse.selection_states:type_name -> clipper.v1.SelectionState
+	65, // 53: clipper.v1.SelectionState.state:type_name -> clipper.v1.SelectionState.StateEntry
+	70, // 54: clipper.v1.SelectionState.update_time:type_name -> google.protobuf.Timestamp
+	62, // 55: clipper.v1.CompareShadowsResponse.shadows:type_name -> clipper.v1.ShadowComparison
+	66, // 56: clipper.v1.ShadowComparison.errors:type_name -> clipper.v1.ShadowComparison.ErrorsEntry
+	63, // 57: clipper.v1.ShadowComparison.latency:type_name -> clipper.v1.LatencyDistribution
+	63, // 58: clipper.v1.ShadowComparison.application_latency:type_name -> clipper.v1.LatencyDistribution
+	11, // 59: clipper.v1.AdminService.CreateApplication:input_type -> clipper.v1.CreateApplicationRequest
+	13, // 60: clipper.v1.AdminService.GetApplication:input_type -> clipper.v1.GetApplicationRequest
+	15, // 61: clipper.v1.AdminService.ListApplications:input_type -> clipper.v1.ListApplicationsRequest
+	17, // 62: clipper.v1.AdminService.UpdateApplication:input_type -> clipper.v1.UpdateApplicationRequest
+	19, // 63: clipper.v1.AdminService.DeleteApplication:input_type -> clipper.v1.DeleteApplicationRequest
+	21, // 64: clipper.v1.AdminService.LinkModel:input_type -> clipper.v1.LinkModelRequest
+	23, // 65: clipper.v1.AdminService.UnlinkModel:input_type -> clipper.v1.UnlinkModelRequest
+	25, // 66: clipper.v1.AdminService.CreateModelVersion:input_type -> clipper.v1.CreateModelVersionRequest
+	27, // 67: clipper.v1.AdminService.GetModelVersion:input_type -> clipper.v1.GetModelVersionRequest
+	29, // 68: clipper.v1.AdminService.ListModelVersions:input_type -> clipper.v1.ListModelVersionsRequest
+	31, // 69: clipper.v1.AdminService.ActivateModelVersion:input_type -> clipper.v1.ActivateModelVersionRequest
+	33, // 70: clipper.v1.AdminService.UpdateModelVersion:input_type -> clipper.v1.UpdateModelVersionRequest
+	35, // 71: clipper.v1.AdminService.DeleteModelVersion:input_type -> clipper.v1.DeleteModelVersionRequest
+	37, // 72: clipper.v1.AdminService.GetModel:input_type -> clipper.v1.GetModelRequest
+	39, // 73: clipper.v1.AdminService.ListModels:input_type -> clipper.v1.ListModelsRequest
+	42, // 74: clipper.v1.AdminService.ApplyChanges:input_type -> clipper.v1.ApplyChangesRequest
+	45, // 75: clipper.v1.AdminService.GetReplica:input_type -> clipper.v1.GetReplicaRequest
+	47, // 76: clipper.v1.AdminService.ListReplicas:input_type -> clipper.v1.ListReplicasRequest
+	49, // 77: clipper.v1.AdminService.ListInstances:input_type -> clipper.v1.ListInstancesRequest
+	51, // 78: clipper.v1.AdminService.GetSelectionState:input_type -> clipper.v1.GetSelectionStateRequest
+	53, // 79: clipper.v1.AdminService.SetSelectionState:input_type -> clipper.v1.SetSelectionStateRequest
+	55, // 80: clipper.v1.AdminService.ResetSelectionState:input_type -> clipper.v1.ResetSelectionStateRequest
+	57, // 81: clipper.v1.AdminService.ListSelectionStates:input_type -> clipper.v1.ListSelectionStatesRequest
+	60, // 82: clipper.v1.AdminService.CompareShadows:input_type -> clipper.v1.CompareShadowsRequest
+	12, // 83: clipper.v1.AdminService.CreateApplication:output_type -> clipper.v1.CreateApplicationResponse
+	14, // 84: clipper.v1.AdminService.GetApplication:output_type -> clipper.v1.GetApplicationResponse
+	16, // 85: clipper.v1.AdminService.ListApplications:output_type -> clipper.v1.ListApplicationsResponse
+	18, // 86: clipper.v1.AdminService.UpdateApplication:output_type -> clipper.v1.UpdateApplicationResponse
+	20, // 87: clipper.v1.AdminService.DeleteApplication:output_type -> clipper.v1.DeleteApplicationResponse
+	22, // 88: clipper.v1.AdminService.LinkModel:output_type -> clipper.v1.LinkModelResponse
+	24, // 89: clipper.v1.AdminService.UnlinkModel:output_type -> clipper.v1.UnlinkModelResponse
+	26, // 90: clipper.v1.AdminService.CreateModelVersion:output_type -> clipper.v1.CreateModelVersionResponse
+	28, // 91: clipper.v1.AdminService.GetModelVersion:output_type -> clipper.v1.GetModelVersionResponse
+	30, // 92: clipper.v1.AdminService.ListModelVersions:output_type -> clipper.v1.ListModelVersionsResponse
+	32, // 93: clipper.v1.AdminService.ActivateModelVersion:output_type -> clipper.v1.ActivateModelVersionResponse
+	34, // 94: clipper.v1.AdminService.UpdateModelVersion:output_type -> clipper.v1.UpdateModelVersionResponse
+	36, // 95: clipper.v1.AdminService.DeleteModelVersion:output_type -> clipper.v1.DeleteModelVersionResponse
+	38, // 96: clipper.v1.AdminService.GetModel:output_type -> clipper.v1.GetModelResponse
+	40, // 97: clipper.v1.AdminService.ListModels:output_type -> clipper.v1.ListModelsResponse
+	43, // 98: clipper.v1.AdminService.ApplyChanges:output_type -> clipper.v1.ApplyChangesResponse
+	46, // 99: clipper.v1.AdminService.GetReplica:output_type -> clipper.v1.GetReplicaResponse
+	48, // 100: clipper.v1.AdminService.ListReplicas:output_type -> clipper.v1.ListReplicasResponse
+	50, // 101: clipper.v1.AdminService.ListInstances:output_type -> clipper.v1.ListInstancesResponse
+	52, // 102: clipper.v1.AdminService.GetSelectionState:output_type -> clipper.v1.GetSelectionStateResponse
+	54, // 103: clipper.v1.AdminService.SetSelectionState:output_type -> clipper.v1.SetSelectionStateResponse
+	56, // 104: clipper.v1.AdminService.ResetSelectionState:output_type -> clipper.v1.ResetSelectionStateResponse
+	58, // 105: clipper.v1.AdminService.ListSelectionStates:output_type -> clipper.v1.ListSelectionStatesResponse
+	61, // 106: clipper.v1.AdminService.CompareShadows:output_type -> clipper.v1.CompareShadowsResponse
+	83, // [83:107] is the sub-list for method output_type
+	59, // [59:83] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_clipper_v1_admin_proto_init() }
@@ -4422,7 +4545,7 @@ func file_clipper_v1_admin_proto_init() {
 		return
 	}
 	file_clipper_v1_values_proto_init()
-	file_clipper_v1_admin_proto_msgTypes[36].OneofWrappers = []any{
+	file_clipper_v1_admin_proto_msgTypes[38].OneofWrappers = []any{
 		(*Change_CreateApplication)(nil),
 		(*Change_UpdateApplication)(nil),
 		(*Change_DeleteApplication)(nil),
@@ -4431,6 +4554,7 @@ func file_clipper_v1_admin_proto_init() {
 		(*Change_CreateModelVersion)(nil),
 		(*Change_ActivateModelVersion)(nil),
 		(*Change_DeleteModelVersion)(nil),
+		(*Change_UpdateModelVersion)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4438,7 +4562,7 @@ func file_clipper_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clipper_v1_admin_proto_rawDesc), len(file_clipper_v1_admin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   62,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	AdminService_GetModelVersion_FullMethodName      = "/clipper.v1.AdminService/GetModelVersion"
 	AdminService_ListModelVersions_FullMethodName    = "/clipper.v1.AdminService/ListModelVersions"
 	AdminService_ActivateModelVersion_FullMethodName = "/clipper.v1.AdminService/ActivateModelVersion"
+	AdminService_UpdateModelVersion_FullMethodName   = "/clipper.v1.AdminService/UpdateModelVersion"
 	AdminService_DeleteModelVersion_FullMethodName   = "/clipper.v1.AdminService/DeleteModelVersion"
 	AdminService_GetModel_FullMethodName             = "/clipper.v1.AdminService/GetModel"
 	AdminService_ListModels_FullMethodName           = "/clipper.v1.AdminService/ListModels"
@@ -68,7 +69,7 @@ type AdminServiceClient interface {
 	// Deletes an application with its links and selection state. Its traffic ends at once.
 	DeleteApplication(ctx context.Context, in *DeleteApplicationRequest, opts ...grpc.CallOption) (*DeleteApplicationResponse, error)
 	// Links a model to an application. Their input types must agree. Clipper's rule of one model per application holds
-	// for the policy "static" without weights.
+	// for the policy "static" while no weight is given. Linking again with a weight changes the weight.
 	LinkModel(ctx context.Context, in *LinkModelRequest, opts ...grpc.CallOption) (*LinkModelResponse, error)
 	// Removes the link of a model to an application. Queries that are queued already are still answered by it.
 	UnlinkModel(ctx context.Context, in *UnlinkModelRequest, opts ...grpc.CallOption) (*UnlinkModelResponse, error)
@@ -82,6 +83,9 @@ type AdminServiceClient interface {
 	// Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
 	// beside the current one. Its input type must agree with every linked application.
 	ActivateModelVersion(ctx context.Context, in *ActivateModelVersionRequest, opts ...grpc.CallOption) (*ActivateModelVersionResponse, error)
+	// Changes the labels, the data path, the batching and the caching of a version; frontends follow at once. What it is,
+	// where its replicas come from and what it takes never change.
+	UpdateModelVersion(ctx context.Context, in *UpdateModelVersionRequest, opts ...grpc.CallOption) (*UpdateModelVersionResponse, error)
 	// Deletes a version. Its replicas get no more queries. A version that is current of a linked model can only be
 	// deleted with force.
 	DeleteModelVersion(ctx context.Context, in *DeleteModelVersionRequest, opts ...grpc.CallOption) (*DeleteModelVersionResponse, error)
@@ -225,6 +229,16 @@ func (c *adminServiceClient) ActivateModelVersion(ctx context.Context, in *Activ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ActivateModelVersionResponse)
 	err := c.cc.Invoke(ctx, AdminService_ActivateModelVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateModelVersion(ctx context.Context, in *UpdateModelVersionRequest, opts ...grpc.CallOption) (*UpdateModelVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateModelVersionResponse)
+	err := c.cc.Invoke(ctx, AdminService_UpdateModelVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -375,7 +389,7 @@ type AdminServiceServer interface {
 	// Deletes an application with its links and selection state. Its traffic ends at once.
 	DeleteApplication(context.Context, *DeleteApplicationRequest) (*DeleteApplicationResponse, error)
 	// Links a model to an application. Their input types must agree. Clipper's rule of one model per application holds
-	// for the policy "static" without weights.
+	// for the policy "static" while no weight is given. Linking again with a weight changes the weight.
 	LinkModel(context.Context, *LinkModelRequest) (*LinkModelResponse, error)
 	// Removes the link of a model to an application. Queries that are queued already are still answered by it.
 	UnlinkModel(context.Context, *UnlinkModelRequest) (*UnlinkModelResponse, error)
@@ -389,6 +403,9 @@ type AdminServiceServer interface {
 	// Makes a version the current one: unpinned queries go to it from then on; or, with a share, puts it on trial
 	// beside the current one. Its input type must agree with every linked application.
 	ActivateModelVersion(context.Context, *ActivateModelVersionRequest) (*ActivateModelVersionResponse, error)
+	// Changes the labels, the data path, the batching and the caching of a version; frontends follow at once. What it is,
+	// where its replicas come from and what it takes never change.
+	UpdateModelVersion(context.Context, *UpdateModelVersionRequest) (*UpdateModelVersionResponse, error)
 	// Deletes a version. Its replicas get no more queries. A version that is current of a linked model can only be
 	// deleted with force.
 	DeleteModelVersion(context.Context, *DeleteModelVersionRequest) (*DeleteModelVersionResponse, error)
@@ -460,6 +477,9 @@ func (UnimplementedAdminServiceServer) ListModelVersions(context.Context, *ListM
 }
 func (UnimplementedAdminServiceServer) ActivateModelVersion(context.Context, *ActivateModelVersionRequest) (*ActivateModelVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ActivateModelVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateModelVersion(context.Context, *UpdateModelVersionRequest) (*UpdateModelVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateModelVersion not implemented")
 }
 func (UnimplementedAdminServiceServer) DeleteModelVersion(context.Context, *DeleteModelVersionRequest) (*DeleteModelVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteModelVersion not implemented")
@@ -712,6 +732,24 @@ func _AdminService_ActivateModelVersion_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ActivateModelVersion(ctx, req.(*ActivateModelVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateModelVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateModelVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateModelVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateModelVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateModelVersion(ctx, req.(*UpdateModelVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -982,6 +1020,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ActivateModelVersion",
 			Handler:    _AdminService_ActivateModelVersion_Handler,
+		},
+		{
+			MethodName: "UpdateModelVersion",
+			Handler:    _AdminService_UpdateModelVersion_Handler,
 		},
 		{
 			MethodName: "DeleteModelVersion",
