@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2
 from managers import LEASE_TTL_S, Client, Watcher, client, manager, replica
@@ -220,7 +221,9 @@ async def silent_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
 
 
 async def test_the_ready_line_tells_the_address_and_the_process(process: Process) -> None:
-    assert process.ready == {"address": process.address, "pid": process.pid}
+    metrics = str(process.ready["metrics"])
+    assert process.ready == {"address": process.address, "metrics": metrics, "pid": process.pid}
+    assert "clipper_manager_store_up 1.0" in httpx.get(f"http://{metrics}/metrics").text
     with pytest.raises(ApplicationNotFound):
         async with client(process) as call:
             await call("GetApplication", application="a")

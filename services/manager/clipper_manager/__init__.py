@@ -20,5 +20,6 @@ learned                 the use cases on that, and what forgets it
 pages                   lists in pages
 replica                 dials a replica back before it is registered
 convert, service        the gRPC faces: AdminService and RegistryService
+metrics                 what it tells of the cluster
 app                     settings, the command, wiring, start and stop
 """

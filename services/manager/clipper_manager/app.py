@@ -25,6 +25,7 @@ from clipper_manager.feed import Feed
 from clipper_manager.learned import States, forget_what_ended
 from clipper_manager.leases import Presence, end_leases
 from clipper_manager.ledger import Ledger
+from clipper_manager.metrics import families
 from clipper_manager.redis_store import RedisStore
 from clipper_manager.registry import Registry
 from clipper_manager.replica import DialBack
@@ -37,6 +38,9 @@ from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
 from clipper_rpc.services import typed_methods
+from clipper_rpc.telemetry.calls import CallTally
+from clipper_rpc.telemetry.endpoint import serving, text_page
+from clipper_rpc.telemetry.export import Exposition
 from clipper_rpc.transport import Methods
 
 _log = logging.getLogger(__name__)
@@ -60,6 +64,7 @@ class Manager:
         self._learned = SelectionStore(settings.redis_url, settings.cluster)
         self._health = Health(*_SERVICES)
 
+        self._calls = CallTally()
     async def run(self, stop: StopRequest) -> None:
         """Serves until it is asked to stop.
 
@@ -67,16 +72,23 @@ class Manager:
             OSError: the address cannot be listened on.
         """
         settings = self._settings
+        told = [families(self._feed.mirror, lambda: self._feed.connected_at_s is not None), self._calls.families]
+        exposition = Exposition(told, process="manager", transport=self._transport.name)
+        pages = {"/metrics": text_page(exposition.text)}
+        async with serving(pages, self._settings.host, self._settings.metrics_port) as metrics:
+            await self._serve(stop, metrics)
+
+    async def _serve(self, stop: StopRequest, metrics: str) -> None:
         server = await self._transport.serve(self._methods(), f"{settings.host}:{settings.port}")
         address = settings.advertise or _reachable(settings.host, server.port)
-        _log.info("listening", extra={"address": address, "transport": self._transport.name})
+        _log.info("listening", extra={"address": address, "metrics": metrics, "transport": self._transport.name})
         try:
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(self._feed.run())
                 ending = tasks.create_task(end_leases(self._store, self._feed, ttl_s=settings.lease_ttl_s))
                 presence = Presence(self._registry, self._feed, _instance(address), ttl_s=settings.lease_ttl_s)
                 registering = tasks.create_task(presence.run())
-                announcing = tasks.create_task(self._announce(address))
+                announcing = tasks.create_task(self._announce(address, metrics))
                 forgetting = tasks.create_task(forget_what_ended(self._feed, self._learned))
                 await stop.wait()
                 await _cancelled(announcing)
@@ -93,12 +105,12 @@ class Manager:
             await self._store.close()
         _log.info("stopped")
 
-    async def _announce(self, address: str) -> None:
+    async def _announce(self, address: str, metrics: str) -> None:
         await self._feed.connected()
         self._health.set_serving(True)
         _log.info("serving", extra={"address": address, "cluster": self._settings.cluster})
         if self._settings.ready_fd is not None:
-            _tell_ready(self._settings.ready_fd, address)
+            _tell_ready(self._settings.ready_fd, address, metrics)
 
     def _methods(self) -> Methods:
         registry_service = RegistryService(self._registry, lease_ttl_s=self._settings.lease_ttl_s)
@@ -135,10 +147,10 @@ def _reachable(host: str, port: int) -> str:
     return f"{host}:{port}"
 
 
-def _tell_ready(ready_fd: int, address: str) -> None:
+def _tell_ready(ready_fd: int, address: str, metrics: str) -> None:
     try:
         with os.fdopen(ready_fd, "w", encoding="utf-8") as ready:
-            ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+            ready.write(json.dumps({"address": address, "metrics": metrics, "pid": os.getpid()}) + "\n")
     except OSError as error:  # whoever started this process does not read it any more
         _log.info("nobody_waits_for_ready", extra={"problem": str(error)})
 

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """What carries gRPC."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged: that and above."""
+    metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 1391
+    """The port of its metrics; 0 takes a free one (as if it is taken), -1 is off."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """How many seconds running calls may take when the process is asked to stop."""
     ready_fd: Annotated[int, Field(ge=0)] | None = None

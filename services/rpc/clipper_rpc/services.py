@@ -6,6 +6,8 @@ For control planes, where a task per call does not matter. The hot path uses the
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -13,11 +15,16 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from clipper_rpc import logs
 from clipper_rpc.errors import Code, InvalidField
 from clipper_rpc.status import RemoteError, for_caller, from_status
+from clipper_rpc.telemetry.calls import CallTally
+from clipper_rpc.telemetry.context import request_id
 from clipper_rpc.transport import Channel, Metadata, Reply, StreamCall, Streaming, Unary, UnaryCall
 
 M = TypeVar("M", bound=Message)
+
+_log = logging.getLogger(__name__)
 
 
 def method_name(method: MethodDescriptor) -> str:
@@ -25,12 +32,14 @@ def method_name(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
-def typed_methods(service: ServiceDescriptor, implementation: object, *, process: str) -> dict[str, Unary | Streaming]:
+def typed_methods(
+    service: ServiceDescriptor, implementation: object, *, process: str, calls: CallTally | None = None
+) -> dict[str, Unary | Streaming]:
     """The methods of `service`, implemented by `implementation`.
 
     For a method `GetThing` it must have `async def get_thing(self, request) -> response`; for a server-streaming one an
     async generator of responses. They raise domain errors; a request that does not parse never reaches them. Each call
-    runs in a task that is cancelled when its caller leaves.
+    runs in a task that is cancelled when its caller leaves. `calls` counts the unary ones.
 
     Raises:
         AttributeError: a method is not implemented.
@@ -42,25 +51,39 @@ def typed_methods(service: ServiceDescriptor, implementation: object, *, process
         if method.server_streaming:
             methods[method_name(method)] = Streaming(_streaming(request_class, implemented))
         else:
-            methods[method_name(method)] = Unary(_unary(request_class, implemented, process))
+            methods[method_name(method)] = Unary(_unary(request_class, implemented, process, calls))
     return methods
 
 
 def _unary(
-    request_class: type[Message], implemented: Callable[[Any], Coroutine[Any, Any, Message]], process: str
+    request_class: type[Message],
+    implemented: Callable[[Any], Coroutine[Any, Any, Message]],
+    process: str,
+    calls: CallTally | None,
 ) -> Callable[[UnaryCall], None]:
     running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
 
-    def handle(call: UnaryCall) -> None:
-        async def run() -> None:
-            try:
-                response = await implemented(_parsed(request_class, call.payload))
-            except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
-                call.fail(for_caller(error, process=process))
-            else:
-                call.reply(response.SerializeToString())
+    async def run(call: UnaryCall) -> Code:
+        try:
+            response = await implemented(_parsed(request_class, call.payload))
+        except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
+            told = for_caller(error, process=process)
+            call.fail(told)
+            return told.code
+        call.reply(response.SerializeToString())
+        return Code.OK
 
-        task = asyncio.get_running_loop().create_task(run())
+    async def observed(call: UnaryCall) -> None:
+        started_ns = time.monotonic_ns()
+        with logs.bound(request_id=request_id(call.metadata)):
+            code = await run(call)
+            elapsed_ns = time.monotonic_ns() - started_ns
+            _log.debug("call", extra={"method": call.method, "code": code.name, "took_ms": elapsed_ns / 1e6})
+        if calls is not None:
+            calls.ended(call.method, code.name, elapsed_ns)
+
+    def handle(call: UnaryCall) -> None:
+        task = asyncio.get_running_loop().create_task(observed(call))
         running.add(task)
         task.add_done_callback(running.discard)
         call.on_leave = task.cancel
