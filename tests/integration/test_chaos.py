@@ -6,6 +6,7 @@ those before.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.cluster
 
 RATE_PER_S = 50
 OBJECTIVE_MICROS = 1_000_000
+_numbers = itertools.count()
+"""No input is asked twice: the cache would answer it."""
 
 
 @dataclass
@@ -72,9 +75,10 @@ class Client:
         due = time.monotonic()
         while not self._stop.is_set():
             request = predict_pb2.PredictRequest(application="app")
-            request.input.doubles.values.extend([float(self._sent), 1.0])
+            number = float(next(_numbers))
+            request.input.doubles.values.extend([number, 1.0])
             call = self._predict.future(request, timeout=10)
-            call.add_done_callback(self._seen(self._sent + 1.0))
+            call.add_done_callback(self._seen(number + 1.0))
             self._sent += 1
             due += 1 / RATE_PER_S
             self._stop.wait(max(0.0, due - time.monotonic()))

@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     """How many inputs may wait for one version, if it does not say; more are refused."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """To how many replicas a query is given, one after the other, when they are lost."""
+    cache_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * 1024 * 1024
+    """What the prediction cache may take, all counted, shared out among the workers; 0 turns it off, and with it the
+    joining of identical queries."""
+    cache_ttl_s: Annotated[float, Field(ge=0, le=10**9)] = 0.0
+    """How many seconds a cached prediction is good for; 0: until it is evicted or its version is gone."""
     max_batch_inputs: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """How many inputs one PredictBatch may have."""
     max_stream_queries: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000

@@ -95,7 +95,14 @@ class Workers:
         """Starts a worker; the descriptor gets its line when it is ready, and ends when it ends."""
         ready, told = os.pipe()
         own = self._settings.model_copy(
-            update={"workers": 1, "port": self._port, "shared_port": True, "ready_fd": told, "parent_fd": parent_fd}
+            update={
+                "workers": 1,
+                "cache_bytes": self._settings.cache_bytes // self._settings.workers,
+                "port": self._port,
+                "shared_port": True,
+                "ready_fd": told,
+                "parent_fd": parent_fd,
+            }
         )
         try:
             process = await asyncio.create_subprocess_exec(

@@ -314,7 +314,9 @@ type Contribution struct {
 	// Microseconds from the arrival of the query to this model's answer; 0 when it did not arrive.
 	LatencyUs int64 `protobuf:"varint,5,opt,name=latency_us,json=latencyUs,proto3" json:"latency_us,omitempty"`
 	// Whether the prediction cache answered.
-	Cached        bool `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	Cached bool `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	// Whether the answer was computed for an identical query that was under way already.
+	Joined        bool `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,16 +393,25 @@ func (x *Contribution) GetCached() bool {
 	return false
 }
 
-// Where the time of one query went, in microseconds.
+func (x *Contribution) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+// Where the time of one query went, in microseconds: total_us is queue_us, model_us and network_us, and what the
+// frontend did with the answer. Of a query that the cache has answered only total_us is not 0; of one that joined an
+// identical one, the parts are those that it waited for itself; of a default, only total_us is known.
 type Timing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From arrival until the query was put into a batch.
 	QueueUs int64 `protobuf:"varint,1,opt,name=queue_us,json=queueUs,proto3" json:"queue_us,omitempty"`
 	// The part of queue_us that was spent waiting for a batch to fill (linger).
 	LingerUs int64 `protobuf:"varint,2,opt,name=linger_us,json=lingerUs,proto3" json:"linger_us,omitempty"`
-	// The number of inputs in the batch that carried the query.
+	// The number of inputs in the batch that carried the query; 0 when there was none.
 	BatchRows int32 `protobuf:"varint,3,opt,name=batch_rows,json=batchRows,proto3" json:"batch_rows,omitempty"`
-	// The model's own time for the whole batch, as the runtime measured it.
+	// The model's own time for the whole batch, as the runtime measured it (0 where it did not).
 	ModelUs int64 `protobuf:"varint,4,opt,name=model_us,json=modelUs,proto3" json:"model_us,omitempty"`
 	// From sending the batch to its answer, less model_us.
 	NetworkUs int64 `protobuf:"varint,5,opt,name=network_us,json=networkUs,proto3" json:"network_us,omitempty"`
@@ -1008,7 +1019,7 @@ const file_clipper_v1_predict_proto_rawDesc = "" +
 	"confidence\x18\x06 \x01(\x01R\n" +
 	"confidence\x12>\n" +
 	"\rcontributions\x18\a \x03(\v2\x18.clipper.v1.ContributionR\rcontributions\x12*\n" +
-	"\x06timing\x18\b \x01(\v2\x12.clipper.v1.TimingR\x06timing\"\xac\x01\n" +
+	"\x06timing\x18\b \x01(\v2\x12.clipper.v1.TimingR\x06timing\"\xc4\x01\n" +
 	"\fContribution\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1d\n" +
@@ -1017,7 +1028,8 @@ const file_clipper_v1_predict_proto_rawDesc = "" +
 	"\x06weight\x18\x04 \x01(\x01R\x06weight\x12\x1d\n" +
 	"\n" +
 	"latency_us\x18\x05 \x01(\x03R\tlatencyUs\x12\x16\n" +
-	"\x06cached\x18\x06 \x01(\bR\x06cached\"\xb4\x01\n" +
+	"\x06cached\x18\x06 \x01(\bR\x06cached\x12\x16\n" +
+	"\x06joined\x18\a \x01(\bR\x06joined\"\xb4\x01\n" +
 	"\x06Timing\x12\x19\n" +
 	"\bqueue_us\x18\x01 \x01(\x03R\aqueueUs\x12\x1b\n" +
 	"\tlinger_us\x18\x02 \x01(\x03R\blingerUs\x12\x1d\n" +
