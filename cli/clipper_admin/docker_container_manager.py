@@ -177,7 +177,12 @@ class DockerContainerManager(ContainerManager):
             _log.info("Starting manager, frontend and gateway of cluster %s in Docker", cluster)
             manager = recipes.manager(cluster, images.manager, redis_url, wanted[Door.MANAGER])
             frontend = recipes.frontend(
-                cluster, images.frontend, wanted[Door.FRONTEND], workers=num_frontend_replicas, cache_bytes=cache_size
+                cluster,
+                images.frontend,
+                redis_url,
+                wanted[Door.FRONTEND],
+                workers=num_frontend_replicas,
+                cache_bytes=cache_size,
             )
             gateway = recipes.gateway(
                 cluster,

@@ -71,7 +71,7 @@ def test_every_part_of_ours_writes_nowhere_and_may_nothing() -> None:
     made = [
         recipes.redis("c", "redis", "volume"),
         recipes.manager("c", "i", "redis://r:6379/0", 0),
-        recipes.frontend("c", "i", 0, workers=2, cache_bytes=3),
+        recipes.frontend("c", "i", "redis://r", 0, workers=2, cache_bytes=3),
         recipes.gateway("c", "i", 0, 0, header_timeout_s=5, body_timeout_s=300),
         recipes.replica("c", "m", "1", "doubles", "i", is_ours=True),
     ]

@@ -9,10 +9,9 @@ from itertools import count
 import pytest
 from engine_fakes import MS, FakeCall, FakeClock, FakeCluster
 
-from clipper.v1 import feedback_pb2, predict_pb2, values_pb2
+from clipper.v1 import predict_pb2, values_pb2
 from clipper_frontend.chooser import Chooser, NoStates
 from clipper_frontend.dispatch import Dispatcher
-from clipper_frontend.feedback import FeedbackService
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
@@ -27,7 +26,6 @@ from clipper_rpc.errors import (
     InvalidField,
     Late,
     NoModel,
-    NotSupported,
     Overloaded,
     StoreUnavailable,
     TooManyInputs,
@@ -525,56 +523,8 @@ def test_an_application_is_described() -> None:
 
 @pytest.mark.parametrize(
     ("service", "methods"),
-    [
-        (predict_pb2.DESCRIPTOR.services_by_name["PredictService"], House().service.methods()),
-        (
-            feedback_pb2.DESCRIPTOR.services_by_name["FeedbackService"],
-            FeedbackService(House().predictor).methods(),
-        ),
-    ],
-    ids=["predict", "feedback"],
+    [(predict_pb2.DESCRIPTOR.services_by_name["PredictService"], House().service.methods())],
+    ids=["predict"],
 )
 def test_every_method_of_the_contract_is_served(service, methods: Methods) -> None:  # type: ignore[no-untyped-def]
     assert set(methods) == {f"/{service.full_name}/{method.name}" for method in service.methods}
-
-
-# SendFeedback
-
-
-def feedback(**fields: object) -> FakeCall:
-    request = feedback_pb2.SendFeedbackRequest(**{"application": "app", **fields})  # type: ignore[arg-type]
-    return FakeCall(request.SerializeToString())
-
-
-LABEL = values_pb2.Output(number=1)
-
-
-def test_feedback_by_input_is_acknowledged_and_says_that_nothing_was_learned() -> None:
-    call = feedback(input=doubles(1), label=LABEL, context="user", token="t")
-    FeedbackService(House().predictor).send_feedback(call)
-    assert feedback_pb2.SendFeedbackResponse.FromString(call.replies[0]) == feedback_pb2.SendFeedbackResponse()
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (feedback(application="nobody", input=doubles(1), label=LABEL), ApplicationNotFound, "nobody"),
-        (feedback(label=LABEL), InvalidField, "set input or query_id"),
-        (feedback(input=doubles(1)), InvalidField, "set label or reward"),
-        (feedback(input=values_pb2.Input(string="x"), label=LABEL), InputTypeMismatch, "not strings"),
-        (feedback(input=values_pb2.Input(), label=LABEL), InvalidField, "input: required"),
-        (feedback(input=doubles(1), label=values_pb2.Output()), InvalidField, "label: required"),
-        (feedback(input=doubles(1), reward=0.5), InvalidField, "needs a query_id"),
-        (feedback(query_id=7, reward=1.5), InvalidField, "from 0 to 1, not 1.5"),
-        (feedback(query_id=7, reward=float("nan")), InvalidField, "from 0 to 1, not nan"),
-        (feedback(query_id=7, reward=0.5), NotSupported, "query_id"),
-        (feedback(query_id=7, label=LABEL), NotSupported, "send the input"),
-        (feedback(input=doubles(1), label=LABEL, token="x" * 129), InvalidField, "token"),
-        (feedback(input=doubles(1), label=LABEL, context="x" * 257), InvalidField, "context"),
-        (FakeCall(b"\xff\xff"), InvalidField, "SendFeedbackRequest"),
-    ],
-)
-def test_feedback_that_means_nothing_is_refused(call: FakeCall, error: type[ClipperError], text: str) -> None:
-    with pytest.raises(error, match=text):
-        FeedbackService(House().predictor).send_feedback(call)
-    assert not call.answers

@@ -91,7 +91,7 @@ def manager(cluster: str, image: str, redis_url: str, port: int) -> Recipe:
     )
 
 
-def frontend(cluster: str, image: str, port: int, *, workers: int, cache_bytes: int) -> Recipe:
+def frontend(cluster: str, image: str, redis_url: str, port: int, *, workers: int, cache_bytes: int) -> Recipe:
     """The frontend."""
     name = Part.FRONTEND.container(cluster)
     return Recipe(
@@ -100,6 +100,8 @@ def frontend(cluster: str, image: str, port: int, *, workers: int, cache_bytes: 
         labels=_labels(cluster, Part.FRONTEND),
         environment={
             "CLIPPER_FRONTEND_MANAGER": manager_address(cluster),
+            "CLIPPER_FRONTEND_REDIS_URL": redis_url,
+            "CLIPPER_FRONTEND_CLUSTER": cluster,
             "CLIPPER_FRONTEND_ADVERTISE": f"{name}:{FRONTEND_PORT}",
             "CLIPPER_FRONTEND_WORKERS": str(workers),
             "CLIPPER_FRONTEND_CACHE_BYTES": str(cache_bytes),

@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import logging
 import os
-import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -21,9 +20,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from clipper_frontend.cache import PredictionCache
-from clipper_frontend.cached import CachedDispatcher
-from clipper_frontend.chooser import Chooser, NoStates
+from clipper_frontend.chooser import Chooser
 from clipper_frontend.client import RegistryClient
 from clipper_frontend.clock import LoopClock
 from clipper_frontend.dispatch import Dispatcher
@@ -34,6 +31,9 @@ from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.query_ids import QueryIds
 from clipper_frontend.replica import ReplicaConnections
+from clipper_frontend.routes import RouteTable
+from clipper_frontend.school import School
+from clipper_frontend.selection_store import Lives, SelectionStore
 from clipper_frontend.service import PREDICT_SERVICE, PredictService
 from clipper_frontend.settings import Settings, options
 from clipper_frontend.watch import Watch
@@ -62,9 +62,9 @@ async def serve(settings: Settings, stop: StopRequest) -> None:
     transport = choose.transport(settings.transport)
     registry = RegistryClient(transport, settings.manager, max_message_bytes=_MANAGER_MESSAGE_BYTES)
     try:
-        async with _engine(settings, transport, clock, registry) as (predictor, is_ready):
+        async with _engine(settings, transport, clock, registry) as (predictor, feedback, is_ready):
             if await _unless_stopped(is_ready, stop):
-                await _listen(settings, stop, transport, clock, registry, predictor)
+                await _listen(settings, stop, transport, clock, registry, predictor, feedback)
     finally:
         await registry.close()
         _log.info("stopped")
@@ -73,9 +73,10 @@ async def serve(settings: Settings, stop: StopRequest) -> None:
 @asynccontextmanager
 async def _engine(
     settings: Settings, transport: Transport, clock: LoopClock, registry: RegistryClient
-) -> AsyncIterator[tuple[Predictor, Awaitable[object]]]:
-    """The predictor with all that it stands on; and what to wait for before it can be asked."""
-    async with asyncio.TaskGroup() as tasks:
+) -> AsyncIterator[tuple[Predictor, FeedbackService, Awaitable[object]]]:
+    """The predictor with all that it stands on, what takes feedback, and what to wait for before they can be asked."""
+    school = School(_selection_store(settings), clock, max_contexts=settings.max_cached_contexts)
+    async with school.running(), asyncio.TaskGroup() as tasks:
         # an input may fill a message, and a batch of one carries it with a few bytes around it
         message_bytes = settings.max_message_bytes + _ENVELOPE_BYTES
         connections = ReplicaConnections(
@@ -86,16 +87,23 @@ async def _engine(
         )
         dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
-        cached = _cached(settings, dispatcher, clock)
-        chooser = Chooser(cached, query_ids.take, Outputs(), NoStates())
-        predictor = Predictor(cached, query_ids.take, chooser, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
-        watch = Watch(registry, predictor.use, clock.sleep)
+        outputs = Outputs()
+        chooser = Chooser(dispatcher, query_ids.take, outputs, school.states, school)
+        margin_ns = round(settings.reply_margin_ms * 1e6)
+        predictor = Predictor(dispatcher, query_ids.take, chooser, reply_margin_ns=margin_ns)
+        teacher = school.teacher(dispatcher, query_ids.take, outputs, window_s=settings.feedback_window_s)
+        feedback = FeedbackService(predictor, teacher, clock, tasks)
+
+        def use(table: RouteTable) -> None:
+            school.use(table)
+            predictor.use(table)
+
+        watch = Watch(registry, use, clock.sleep)
         following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
         try:
-            yield predictor, asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
+            yield predictor, feedback, asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
         finally:
             dispatcher.close()
-            cached.close()
             for task in following:
                 task.cancel()
             await connections.close()
@@ -108,6 +116,7 @@ async def _listen(
     clock: LoopClock,
     registry: RegistryClient,
     predictor: Predictor,
+    feedback: FeedbackService,
 ) -> None:
     service = PredictService(
         predictor,
@@ -119,7 +128,7 @@ async def _listen(
     server = await transport.serve(
         {
             **service.methods(),
-            **FeedbackService(predictor).methods(),
+            **feedback.methods(),
             **health.methods(),
             **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _HEALTH_SERVICE]),
         },
@@ -153,14 +162,15 @@ async def _unless_stopped(awaited: Awaitable[object], stop: StopRequest) -> bool
         stopped.cancel()
 
 
-def _cached(settings: Settings, dispatcher: Dispatcher, clock: LoopClock) -> Dispatcher | CachedDispatcher:
-    """The engine with the prediction cache before it, if there is to be one."""
-    if not settings.cache_bytes:
-        return dispatcher
-    cache = PredictionCache(
-        max_bytes=settings.cache_bytes, ttl_ns=round(settings.cache_ttl_s * 1e9), secret=secrets.token_bytes(16)
+def _selection_store(settings: Settings) -> SelectionStore:
+    lives = Lives(
+        token_s=settings.feedback_token_s,
+        context_s=settings.context_s,
+        max_contexts=settings.max_contexts,
+        shown_s=settings.feedback_window_s,
+        max_shown=settings.max_remembered_queries,
     )
-    return CachedDispatcher(dispatcher, cache, clock, max_callers=settings.max_queue_rows)
+    return SelectionStore(settings.redis_url, settings.cluster, lives)
 
 
 def _limits(settings: Settings) -> Limits:

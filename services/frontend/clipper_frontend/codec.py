@@ -106,8 +106,7 @@ def checked_input(value: bytes, route: Route) -> bytes:
     except DecodeError:
         raise InvalidField(field="input", problem="not an Input (or its text is not UTF-8)") from None
     check_input_type(parsed, route)
-    parsed.DiscardUnknownFields()
-    return parsed.SerializeToString()
+    return canonical_input(parsed)
 
 
 def check_input_type(value: Input, route: Route) -> None:
@@ -118,6 +117,12 @@ def check_input_type(value: Input, route: Route) -> None:
     got = Input.DESCRIPTOR.fields_by_name[found].number
     if got != route.input_type:
         raise InputTypeMismatch(application=route.name, expected=type_name(route.input_type), got=type_name(got))
+
+
+def canonical_input(value: Input) -> bytes:
+    """A parsed Input as `checked_input` gives it."""
+    value.DiscardUnknownFields()
+    return value.SerializeToString()
 
 
 def _is_one_field(value: bytes) -> bool:
@@ -255,9 +260,9 @@ def stream_error(tag: int, error: ClipperError) -> bytes:
     return PredictStreamResponse(tag=tag, error=to_rpc_status(error).SerializeToString()).SerializeToString()
 
 
-def feedback_acknowledged(*, learned: bool) -> bytes:
+def feedback_acknowledged(*, learned: bool, duplicate: bool) -> bytes:
     """The serialized SendFeedbackResponse."""
-    return SendFeedbackResponse(learned=learned).SerializeToString()
+    return SendFeedbackResponse(learned=learned, duplicate=duplicate).SerializeToString()
 
 
 def description(route: Route) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import click
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -32,6 +34,19 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(_checked_address, addresses))
 
 
+def _checked_redis(url: str) -> str:
+    if not re.match(r"(redis|rediss|unix)://.", url):
+        raise ValueError("write redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://PATH")
+    _ = urlsplit(url).port  # complains if it is no number
+    return url
+
+
+def _checked_cluster(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][-._A-Za-z0-9]{0,62}", name):
+        raise ValueError("write 1 to 63 letters, digits, hyphens, dots and underscores; a letter or digit first")
+    return name
+
+
 _Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses), AfterValidator(_checked_addresses)]
 
 
@@ -54,6 +69,10 @@ class Settings(BaseSettings):
     """How many processes share the port; above 1 this one only looks after them."""
     transport: Literal["auto", "native", "grpcio"] = "auto"
     """What carries gRPC."""
+    redis_url: Annotated[str, AfterValidator(_checked_redis)] = "redis://127.0.0.1:6379/0"
+    """Where policies that learn keep what they have learned: redis://HOST:PORT/DB, rediss://... or unix://PATH."""
+    cluster: Annotated[str, AfterValidator(_checked_cluster)] = "default-cluster"
+    """The name of the cluster: the frontends and managers of one cluster on one Redis share what is learned."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged: that and above."""
     ready_fd: Annotated[int, Field(ge=0)] | None = None
@@ -82,6 +101,18 @@ class Settings(BaseSettings):
     """How many inputs one PredictBatch may have."""
     max_stream_queries: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     """How many queries of one PredictStream may be under way."""
+    feedback_window_s: Annotated[float, Field(ge=1, le=10**7)] = 3600.0
+    """How many seconds after an answer feedback by its query id is taken."""
+    max_remembered_queries: Annotated[int, Field(ge=0, le=10**9)] = 500_000
+    """How many queries are remembered for that, in Redis, over all frontends; the oldest go first."""
+    feedback_token_s: Annotated[float, Field(ge=1, le=10**8)] = 86_400.0
+    """How many seconds a token of feedback is known: sent again within that time it changes nothing."""
+    max_contexts: Annotated[int, Field(ge=1, le=10**8)] = 100_000
+    """For how many users or sessions an application keeps a state of their own; those taught longest ago go first."""
+    context_s: Annotated[float, Field(ge=1, le=10**9)] = 30 * 86_400.0
+    """How many seconds the state of a user or session is kept after it was last taught."""
+    max_cached_contexts: Annotated[int, Field(ge=1, le=10**7)] = 10_000
+    """How many of these states each process keeps at hand, per application."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = MAX_MESSAGE_BYTES
     """The largest message, each way."""
     shared_port: bool = False
