@@ -21,9 +21,9 @@ PACKAGES = {
 }
 SERVICES = {"clipper_frontend", "clipper_manager", "clipper_runtime", "clipperctl"}
 
-PURE_ROOMS = {"batching", "batch_policies", "selection", "routes", "cache", "resources"}
+PURE_ROOMS = {"batching", "batch_policies", "selection", "routes", "cache", "flight", "resources"}
 """They decide. Time, tasks and wires are someone else's."""
-DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "dispatch", "registry"}
+DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "cached", "dispatch", "registry"}
 """They act on what the pure rooms decide, through Protocols."""
 WIRE_ROOMS = {"service", "replica", "watch", "codec", "convert", "outputs", "client"}
 """They translate to and from generated code."""

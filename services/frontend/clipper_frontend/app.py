@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from clipper_frontend.cache import PredictionCache
+from clipper_frontend.cached import CachedDispatcher
 from clipper_frontend.chooser import Chooser
 from clipper_frontend.client import RegistryClient
 from clipper_frontend.clock import LoopClock
@@ -87,11 +90,11 @@ async def _engine(
         )
         dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
+        cached = _cached(settings, dispatcher, clock)
         outputs = Outputs()
-        chooser = Chooser(dispatcher, query_ids.take, outputs, school.states, school)
-        margin_ns = round(settings.reply_margin_ms * 1e6)
-        predictor = Predictor(dispatcher, query_ids.take, chooser, reply_margin_ns=margin_ns)
-        teacher = school.teacher(dispatcher, query_ids.take, outputs, window_s=settings.feedback_window_s)
+        chooser = Chooser(cached, query_ids.take, outputs, school.states, school)
+        predictor = Predictor(cached, query_ids.take, chooser, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
+        teacher = school.teacher(cached, query_ids.take, outputs, window_s=settings.feedback_window_s)
         feedback = FeedbackService(predictor, teacher, clock, tasks)
 
         def use(table: RouteTable) -> None:
@@ -104,6 +107,7 @@ async def _engine(
             yield predictor, feedback, asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
         finally:
             dispatcher.close()
+            cached.close()
             for task in following:
                 task.cancel()
             await connections.close()
@@ -160,6 +164,16 @@ async def _unless_stopped(awaited: Awaitable[object], stop: StopRequest) -> bool
     finally:
         happened.cancel()
         stopped.cancel()
+
+
+def _cached(settings: Settings, dispatcher: Dispatcher, clock: LoopClock) -> Dispatcher | CachedDispatcher:
+    """The engine with the prediction cache before it, if there is to be one."""
+    if not settings.cache_bytes:
+        return dispatcher
+    cache = PredictionCache(
+        max_bytes=settings.cache_bytes, ttl_ns=round(settings.cache_ttl_s * 1e9), secret=secrets.token_bytes(16)
+    )
+    return CachedDispatcher(dispatcher, cache, clock, max_callers=settings.max_queue_rows)
 
 
 def _selection_store(settings: Settings) -> SelectionStore:
