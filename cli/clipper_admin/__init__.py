@@ -14,6 +14,7 @@ local_container_manager  as local processes, without Docker
 docker_container_manager as Docker containers on one host
 containers               what that is made of
 remote_container_manager a cluster that somebody else runs
+golden                   what a version must answer before it goes live
 models                   model directories: what the local manager has for images
 rehearsal                a model's function tried without a cluster
 client                   AdminService and PredictService over gRPC

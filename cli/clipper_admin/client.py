@@ -13,16 +13,18 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from clipper.v1 import admin_pb2, predict_pb2
+from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert import resources as convert
 from clipper_admin.convert.values import to_input
 from clipper_admin.resources import Application, Description, Instance, Model, ModelVersion, Prediction, Replica
 from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import RemoteError, from_status
 from clipper_rpc.transport import MAX_MESSAGE_BYTES, Status
+from clipper_runtime.names import InputType
 
 _ADMIN = "/clipper.v1.AdminService/"
 _PREDICT = "/clipper.v1.PredictService/"
+_TRIAL = "/clipper.v1.TrialService/"
 _DETAILS = "grpc-status-details-bin"
 _PAGE = 1000
 _MARGIN_S = 5.0
@@ -130,10 +132,23 @@ class Client:
 
         return [convert.model_version(each) for each in _all(page)]
 
-    def activate_model_version(self, model: str, version: str) -> None:
-        """Makes a version the current one."""
-        request = admin_pb2.ActivateModelVersionRequest(model=model, version=version)
+    def activate_model_version(self, model: str, version: str, share: float = 1.0) -> None:
+        """Makes a version the current one or, with a share below 1, puts it on trial beside that."""
+        request = admin_pb2.ActivateModelVersionRequest(model=model, version=version, share=share)
         self._admin("ActivateModelVersion", request, admin_pb2.ActivateModelVersionResponse)
+
+    def ask_model_version(
+        self, model: str, version: str, input_type: InputType, values: Iterable[object], *, timeout_s: float = 10.0
+    ) -> list[Any]:
+        """What a version answers to these inputs, past all applications: an output or a Failure for each."""
+        request = trial_pb2.AskModelVersionRequest(
+            model=model, version=version, inputs=[to_input(value, input_type) for value in values]
+        )
+        request.timeout.FromMilliseconds(int(timeout_s * 1000))
+        where = f"The manager at {self._manager_address}"
+        method, patience_s = _TRIAL + "AskModelVersion", timeout_s + _MARGIN_S
+        found = _call(self._manager, method, request, trial_pb2.AskModelVersionResponse, patience_s, where)
+        return [convert.answer(each) for each in found.answers]
 
     def delete_model_version(self, model: str, version: str, *, force: bool = False) -> None:
         """Deletes a version; its replicas get no more queries."""
@@ -184,11 +199,13 @@ class Client:
 
     # Predictions
 
-    def describe_application(self, name: str) -> Description:
+    def describe_application(self, name: str, *, timeout_s: float | None = None) -> Description:
         """What one must know of an application to ask it."""
         request = predict_pb2.DescribeApplicationRequest(application=name)
         response = predict_pb2.DescribeApplicationResponse
-        return convert.description(self._predict("DescribeApplication", request, response, self._timeout_s))
+        return convert.description(
+            self._predict("DescribeApplication", request, response, timeout_s or self._timeout_s)
+        )
 
     def predict(self, asked: Description, value: object, *, version: str = "", context: str = "") -> Prediction:
         """Asks an application for one prediction.

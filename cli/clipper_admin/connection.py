@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,10 +12,13 @@ from clipper_admin import progress, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import ContainerManager
 from clipper_admin.exceptions import ClipperException, found_or_none, translated
-from clipper_admin.resources import Application
+from clipper_admin.resources import Application, Description
 from clipper_admin.versions import Versions
+from clipper_rpc.errors import ClipperError, Code
 from clipper_runtime.names import InputType, checked_name
 
+_HEARD_WITHIN_S = 2.0
+_HEARD_PAUSE_S = 0.005
 _log = logging.getLogger(__name__)
 
 
@@ -101,12 +105,14 @@ class ClipperConnection(Versions):
             self.client.create_application(
                 Application(checked_name(name), kind, slo_micros, has_default, default_output)
             )
+        self._wait_for_frontend(name, lambda found: found is not None)
         _log.info("Application %s was successfully registered", name)
 
     def unregister_application(self, name: str) -> None:
         """Deletes an application with its links. Its traffic ends at once."""
         with translated():
             self.client.delete_application(name)
+        self._wait_for_frontend(name, lambda found: found is None)
         _log.info("Application %s was successfully unregistered", name)
 
     def delete_application(self, name: str) -> None:
@@ -118,12 +124,14 @@ class ClipperConnection(Versions):
         """Routes an application's queries to a model. Their input types must agree."""
         with translated():
             self.client.link_model(app_name, model_name)
+        self._wait_for_frontend(app_name, lambda found: found is None or model_name in found.models)
         _log.info("Model %s is now linked to application %s", model_name, app_name)
 
     def unlink_model_from_app(self, app_name: str, model_name: str) -> None:
         """Ends the routing of an application's queries to a model."""
         with translated():
             self.client.unlink_model(app_name, model_name)
+        self._wait_for_frontend(app_name, lambda found: found is None or model_name not in found.models)
         _log.info("Model %s is no longer linked to application %s", model_name, app_name)
 
     def get_all_apps(self, verbose: bool = False) -> list[Any]:
@@ -189,3 +197,21 @@ class ClipperConnection(Versions):
     def _use_cluster(self) -> None:
         self.close()
         self._connected = Client(self.cm.get_manager_addr(), self.cm.get_frontend_addr())
+
+    def _wait_for_frontend(self, application: str, has_heard: Callable[[Description | None], bool]) -> None:
+        """Waits until the frontend has heard of a change, so that the next query is answered by it.
+
+        Only for a moment: a change is made whether or not frontends can be reached, and they hear of it when they can.
+        """
+        until = time.monotonic() + _HEARD_WITHIN_S
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                found = self.client.describe_application(application, timeout_s=left_s)
+            except ClipperError as error:
+                if error.code != Code.NOT_FOUND:
+                    _log.debug("The frontend cannot be asked whether it has heard of the change: %s", error)
+                    return
+                found = None
+            if has_heard(found):
+                return
+            time.sleep(_HEARD_PAUSE_S)

@@ -42,6 +42,10 @@ class Model:
     current_version: str
     """Empty when none is current."""
     linked_applications: tuple[str, ...] = ()
+    canary_version: str = ""
+    """On trial beside the current one; empty when none is."""
+    canary_share: float = 0.0
+    """The share of queries that the version on trial gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,14 @@ class Contribution:
     weight: float
     latency_us: int
     """0 when it did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a model gave no answer to an input."""
+
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,31 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from clipper_admin import views
+from clipper_admin import golden, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import NO_CONTAINER, ContainerManager
 from clipper_admin.exceptions import ClipperException, UnconnectedException, found_or_none, translated
+from clipper_admin.golden import Golden
 from clipper_admin.resources import ModelVersion
 from clipper_rpc.errors import ClipperError, VersionExists
 from clipper_runtime.names import InputType, checked_name, checked_version
 
 _LIVE_WITHIN_S = 60.0
+_ANSWERED_WITHIN_S = 60.0
 _log = logging.getLogger(__name__)
+
+
+class Rollout(TypedDict, total=False):
+    """How a new version goes live: options of everything that deploys."""
+
+    activate: bool
+    """Whether it becomes the current version once it is up; else it is staged: `set_model_version` lets it go live,
+    and until then only queries that name the version get to it. Default: True."""
+    golden: Golden | None
+    """Inputs with expected outputs, [(input, expected), …]: the version is asked them before it goes live, and is taken
+    back if an answer differs. Instead of an output, a function may tell whether one will do. Default: none."""
 
 
 class Versions:
@@ -46,12 +59,14 @@ class Versions:
         num_replicas: int = 1,
         batch_size: int = -1,
         pkgs_to_install: Sequence[str] | None = None,
+        **options: Unpack[Rollout],
     ) -> None:
         """Builds an image of a model directory (`build_model`) and deploys it (`deploy_model`)."""
         version = _checked(name, version)
+        golden.checked(options.get("golden") or (), _version(name, version, input_type, "", labels, batch_size))
         self._refuse_existing(name, version)
         image = self.build_model(name, version, model_data_path, base_image, container_registry, pkgs_to_install)
-        self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size)
+        self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size, **options)
 
     def build_model(
         self,
@@ -76,10 +91,12 @@ class Versions:
         labels: Sequence[str] | None = None,
         num_replicas: int = 1,
         batch_size: int = -1,
+        **options: Unpack[Rollout],
     ) -> None:
         """Starts replicas of a new version of a model and, once they answer health, makes it the current one.
 
-        Until then queries go to the version before. If it cannot be deployed, nothing of it is left.
+        Until then queries go to the version before. If it cannot be deployed, nothing of it is left. The version
+        before keeps running, and can come back (`set_model_version`), until it is stopped.
 
         Args:
             name: lower-case letters, digits and inner dashes.
@@ -89,22 +106,39 @@ class Versions:
             labels: text for people.
             num_replicas: how many replicas to start; 0 makes a version live without any.
             batch_size: the largest batch; -1: the frontend's choice.
+            options: activate, golden: see `Rollout`.
+
+        Raises:
+            ClipperException: the version is there already, its replicas do not come up (whose last words are told), or
+                it fails a golden example.
         """
         version = _checked(name, version)
-        client = self.client
+        client, is_live = self.client, options.get("activate", True)
         staged = _version(name, version, input_type, image, labels, batch_size)
+        examples = golden.checked(options.get("golden") or (), staged)
+        if examples and num_replicas < 1:
+            raise ClipperException("Golden examples need a replica to be asked: give num_replicas of at least 1.")
         with translated():
             client.create_model_version(staged)
         try:
             self.cm.deploy_model(name, version, input_type, image, num_replicas)
             self._wait_for_replicas(name, version, num_replicas)
-            with translated():
-                client.activate_model_version(name, version)
+            if examples:
+                _log.info("Asking %s:%s %d golden examples", name, version, len(examples))
+                golden.check(client, staged, examples, _ANSWERED_WITHIN_S)
+            if is_live:
+                with translated():
+                    client.activate_model_version(name, version)
         except BaseException:  # also Ctrl-C: a version that is not live must not keep its name
             self._undo_deployment(name, version)
             raise
         _log.info("Successfully registered model %s:%s", name, version)
-        _log.info("Done deploying model %s:%s.", name, version)
+        if is_live:
+            _log.info("Done deploying model %s:%s.", name, version)
+        else:
+            _log.info(
+                "Done deploying model %s:%s. Go live with set_model_version(%r, %r)", name, version, name, version
+            )
 
     def register_model(
         self,
@@ -136,14 +170,49 @@ class Versions:
             raise ClipperException(f"No version of model {name} is current. Activate one with set_model_version.")
         return version
 
-    def set_model_version(self, name: str, version: str | int, num_replicas: int | None = None) -> None:
-        """Makes a version the current one, to roll back or forward; if asked to, scales it first."""
+    def set_model_version(
+        self, name: str, version: str | int, num_replicas: int | None = None, *, share: float = 1.0
+    ) -> None:
+        """Makes a version the current one, to roll back or forward; if asked to, scales it first.
+
+        Args:
+            name: the model's name.
+            version: one that is deployed; what was current before keeps running.
+            num_replicas: how many replicas of it there shall be; None leaves them as they are.
+            share: below 1, the version is only put on trial (a canary): it gets this share of the queries, chosen by
+                chance, and the current version the rest. Make either of them the current one to end the trial.
+        """
         version = str(version)
+        if not 0 < share <= 1:
+            raise ClipperException(f"share is {share}; give a share of the queries, above 0 and at most 1.")
         if num_replicas is not None:
             self.set_num_replicas(name, num_replicas, version)
+        elif not self._has_replicas(name, version):
+            _log.warning("No replica of %s:%s is up: its queries will get default outputs", name, version)
         with translated():
-            self.client.activate_model_version(name, version)
-        _log.info("Version %s of model %s is now the current one", version, name)
+            self.client.activate_model_version(name, version, share)
+        if share < 1:
+            _log.info("Version %s of model %s is now on trial with %g %% of the queries", version, name, share * 100)
+        else:
+            _log.info("Version %s of model %s is now the current one", version, name)
+
+    def ask_model_version(
+        self, name: str, version: str | int, inputs: Sequence[Any], *, timeout_s: float = 10.0
+    ) -> list[Any]:
+        """What a version answers to these inputs, past all applications: also one that is not live yet.
+
+        Args:
+            name: the model's name.
+            version: one that has a replica.
+            inputs: of its input type, up to a thousand; they are one batch.
+            timeout_s: how long the model may take.
+
+        Returns:
+            For each input an output, or a `clipper_admin.resources.Failure` where the model raised.
+        """
+        with translated():
+            found = self.client.get_model_version(name, str(version))
+            return self.client.ask_model_version(name, str(version), found.input_type, inputs, timeout_s=timeout_s)
 
     def get_num_replicas(self, name: str, version: str | int | None = None) -> int:
         """How many replicas are wanted of a version; None: of the current one."""
@@ -238,8 +307,13 @@ class Versions:
             with translated():
                 raise VersionExists(model=name, version=version)
 
+    def _has_replicas(self, name: str, version: str) -> bool:
+        with translated():
+            return bool(self.client.list_replicas(name, version))
+
     def _wait_for_replicas(self, name: str, version: str, count: int) -> None:
         """Waits until the registry counts as many live replicas as there are to be."""
+        _log.debug("Waiting until %d replicas of %s:%s are registered", count, name, version)
         until = time.monotonic() + _LIVE_WITHIN_S
         pause_s = 0.01
         while True:

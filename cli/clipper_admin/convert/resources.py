@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from clipper.v1 import admin_pb2, predict_pb2
+from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert.values import from_output, to_output
 from clipper_admin.resources import (
     Application,
     Contribution,
     Description,
+    Failure,
     Instance,
     Link,
     Model,
@@ -77,6 +78,8 @@ def model(found: admin_pb2.Model) -> Model:
         input_type=_INPUT_TYPES.get(found.input_type),
         current_version=found.current_version,
         linked_applications=tuple(found.linked_applications),
+        canary_version=found.canary_version,
+        canary_share=found.canary_share,
     )
 
 
@@ -153,6 +156,13 @@ def batch_result(found: predict_pb2.PredictBatchResult) -> Prediction | ClipperE
         status = Status(Code(found.error.code), found.error.message, found.error.SerializeToString())
         return from_status(status)
     return prediction(found.prediction)
+
+
+def answer(found: trial_pb2.ModelVersionAnswer) -> object:
+    """What a version answered: a value, or a Failure."""
+    if found.WhichOneof("outcome") == "failure":
+        return Failure(found.failure.kind, found.failure.message)
+    return from_output(found.output)
 
 
 def _time(found: Timestamp) -> datetime | None:

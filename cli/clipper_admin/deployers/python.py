@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from clipper_admin.connection import ClipperConnection
-from clipper_admin.exceptions import ClipperException
-from clipper_runtime.errors import RuntimeFault
-from clipper_runtime.model_dir import save_function
+from clipper_admin.deployers.saved import Target, deploy, make_endpoint
+from clipper_admin.versions import Rollout
+from clipper_runtime.manifest import Manifest
+from clipper_runtime.saving import save_function
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def create_endpoint(
     num_replicas: int = 1,
     batch_size: int = -1,
     pkgs_to_install: Sequence[str] | None = None,
+    **options: Unpack[Rollout],
 ) -> None:
     """Registers an application, deploys a function as a model and links them, all under one name.
 
@@ -47,25 +48,29 @@ def create_endpoint(
         num_replicas: how many copies of the model run.
         batch_size: the largest batch; -1: the frontend's choice.
         pkgs_to_install: packages that the function needs besides those that it refers to.
+        options: activate, golden: how it goes live, see `clipper_admin.versions.Rollout`.
 
     Raises:
-        ClipperException: one of the steps is refused; those before it stay.
+        ClipperException: one of the steps is refused; then the application is gone again.
     """
-    clipper_conn.register_application(name, input_type, default_output, slo_micros)
-    deploy_python_closure(
-        clipper_conn,
-        name,
-        version,
-        input_type,
-        func,
-        base_image,
-        labels,
-        registry,
-        num_replicas,
-        batch_size,
-        pkgs_to_install,
-    )
-    clipper_conn.link_model_to_app(name, name)
+
+    def deploy_it() -> None:
+        deploy_python_closure(
+            clipper_conn,
+            name,
+            version,
+            input_type,
+            func,
+            base_image,
+            labels,
+            registry,
+            num_replicas,
+            batch_size,
+            pkgs_to_install,
+            **options,
+        )
+
+    make_endpoint(clipper_conn, name, input_type, default_output, slo_micros, deploy_it)
 
 
 def deploy_python_closure(
@@ -80,6 +85,7 @@ def deploy_python_closure(
     num_replicas: int = 1,
     batch_size: int = -1,
     pkgs_to_install: Sequence[str] | None = None,
+    **options: Unpack[Rollout],
 ) -> None:
     """Deploys a function as a version of a model and, once its replicas answer health, makes it the current one.
 
@@ -98,33 +104,30 @@ def deploy_python_closure(
         num_replicas: how many copies of the model run.
         batch_size: the largest batch; -1: the frontend's choice.
         pkgs_to_install: packages that the function needs besides those that it refers to.
+        options: activate, golden: how it goes live, see `clipper_admin.versions.Rollout`.
 
     Raises:
         ClipperException: it cannot be saved or deployed; nothing of it is left then.
     """
-    with tempfile.TemporaryDirectory(prefix="clipper-") as scratch:
-        model_dir = Path(scratch) / "model"
+
+    def save(model_dir: Path) -> Manifest:
         _log.info("Saving function to %s", model_dir)
-        try:
-            manifest = save_function(model_dir, name=name, version=version, input_type=input_type, func=func)
-        except RuntimeFault as error:
-            raise ClipperException(str(error)) from error
+        manifest = save_function(model_dir, name=name, version=version, input_type=input_type, func=func)
         _log.info("Serialized and supplied predict function")
-        _log.info("Recorded the environment: Python %s, %s", manifest.python, _told(manifest.packages))
         _log.info("Python closure saved")
-        clipper_conn.build_and_deploy_model(
-            name,
-            version,
-            input_type,
-            str(model_dir),
-            base_image,
-            labels,
-            registry,
-            num_replicas,
-            batch_size,
-            pkgs_to_install,
-        )
+        return manifest
 
-
-def _told(packages: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in packages.items())
+    target = Target(
+        clipper_conn,
+        name,
+        version,
+        input_type,
+        base_image,
+        labels,
+        registry,
+        num_replicas,
+        batch_size,
+        pkgs_to_install,
+        options,
+    )
+    deploy(target, save)

@@ -21,6 +21,7 @@ names             what models may be called, and the types of their inputs
 manifest          what a model directory says of itself
 model_dir         checks and loads it; before that, nothing of it runs
 saving            writes it
+loaders           frameworks' models, from the files of a model directory
 packing, sources  what a function needs in another process
 environment       Python and packages, then and now
 lease             stays registered, from its own thread

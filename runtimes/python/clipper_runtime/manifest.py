@@ -1,7 +1,8 @@
 """The manifest of a model directory: what the model is, what it needs, and which files belong to it.
 
     manifest.json   {"format": 1, "name", "version", "input_type", "entry", "python", "packages", "files"}
-    func.pkl        the function (entry {"kind": "function", "file": "func.pkl"})
+    func.pkl        the function (entry {"kind": "function", "file": "func.pkl"}); with "loader", a function of a
+                    framework's model and the inputs
     class.pkl       or a class that has no module (entry {"kind": "class", "file": "class.pkl"})
     code/           sources that were shipped: importable (entry {"kind": "class", "class": "module:Name"})
     ...             the model's own files
@@ -43,10 +44,12 @@ class _Part(BaseModel):
 
 
 class FunctionEntry(_Part):
-    """The model is a pickled function."""
+    """The model is a pickled function: of the inputs or, with a loader, of what that returns and the inputs."""
 
     kind: Literal["function"] = "function"
     file: FileName
+    loader: Annotated[str, AfterValidator(checked_class)] | None = None
+    """Names a function, "module:function", that makes the framework's model of the directory: see `loaders`."""
 
 
 class ClassEntry(_Part):

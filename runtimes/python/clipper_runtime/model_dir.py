@@ -14,9 +14,12 @@ import importlib
 import logging
 import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from clipper_runtime import environment
 from clipper_runtime.errors import EnvironmentMismatch, LoadError, MissingModule, ModelDirError, RuntimeFault
@@ -53,14 +56,16 @@ class ModelDir:
             sys.path.insert(0, str(self.path / CODE_DIRECTORY))
         entry = self.manifest.entry
         if isinstance(entry, FunctionEntry):
-            return FunctionModel(self._unpickled(entry.file))  # type: ignore[arg-type]  # a pickle can be anything
+            func = self._callable(entry.file)
+            return FunctionModel(func if entry.loader is None else partial(func, *self._loaded_by(entry.loader)))
         if entry.file is not None:
-            model_class = self._unpickled(entry.file)
+            model_class = self._callable(entry.file)
             return _made(model_class, getattr(model_class, "__qualname__", "?"), self.path)
         assert entry.class_name is not None
         return load_class(entry.class_name, self.path)
 
-    def _unpickled(self, name: str) -> object:
+    def unpickled(self, name: str) -> object:
+        """What a listed file holds, which must be a pickle. Raises as `load` does."""
         data = (self.path / name).read_bytes()
         if hashlib.sha256(data).hexdigest() != self.manifest.files[name].sha256:
             raise ModelDirError(self.path / name, "has changed since it was checked")
@@ -68,9 +73,22 @@ class ModelDir:
             thing: object = pickle.loads(data)  # noqa: S301  # its SHA-256 is the one in the manifest
         except BaseException as error:
             raise _load_fault(error) from error
+        return thing
+
+    def _callable(self, name: str) -> Callable[..., Any]:
+        thing = self.unpickled(name)
         if not callable(thing):
             raise LoadError(f"{name} holds a {type(thing).__name__}, which cannot be called")
         return thing
+
+    def _loaded_by(self, name: str) -> tuple[Any, ...]:
+        try:
+            loader: Callable[[ModelDir], tuple[Any, ...]] = _named(name)
+            return loader(self)
+        except RuntimeFault:
+            raise
+        except BaseException as error:
+            raise _load_fault(error) from error
 
 
 def open_model_dir(path: str | PathLike[str], *, check_environment: bool = True) -> ModelDir:
@@ -106,14 +124,19 @@ def load_class(name: str, directory: Path) -> Model:
         MissingModule: its module, or one that it imports, is not here.
         LoadError: it raised, or is no model.
     """
-    module, _, path = name.partition(":")
     try:
-        found: object = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
+        found: object = _named(name)
     except BaseException as error:
         raise _load_fault(error) from error
     return _made(found, name, directory)
+
+
+def _named(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: object = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _made(model_class: object, name: str, directory: Path) -> Model:

@@ -80,7 +80,7 @@ def checked_version(version: str) -> str:
 
 
 def checked_class(name: str) -> str:
-    """The name of a class as "module:Class", if it is one.
+    """The name of a class or function as "module:Class", if it is one.
 
     Raises:
         ValueError: it is not.

@@ -54,12 +54,53 @@ def save_function(
     Raises:
         SaveError: the function cannot be pickled, a field is not valid, or the directory is not empty.
     """
+    draft = _Draft(name, version, input_type)
+    draft.add_packed("func.pkl", _packed_function(func, local_modules=local_modules))
+    return draft.write(Path(directory), FunctionEntry(file="func.pkl"), packages)
+
+
+def save_framework_model(
+    directory: str | os.PathLike[str],
+    *,
+    name: str,
+    version: str | int,
+    input_type: str | InputType,
+    func: Callable[..., Any],
+    loader: str,
+    files: Files,
+    pickled: Mapping[str, object] | None = None,
+    modules: Iterable[str] = (),
+) -> Manifest:
+    """Writes a model directory for a function of a framework's model and a batch of inputs.
+
+    Args:
+        directory: where to; must not exist or be empty.
+        name: the model's name, a DNS label.
+        version: the model's version; numbers become text.
+        input_type: "doubles", "floats", "integers", "strings", "bytes" or "tensors".
+        func: takes what the loader returns and a batch, returns a list with one output per input.
+        loader: a function of the runtime, as "module:function": see `loaders`.
+        files: files or folders to copy into the directory, for the loader.
+        pickled: further things for the loader, pickled as the function is, by the name of their file.
+        modules: top-level modules of the framework, whose packages are recorded.
+
+    Raises:
+        SaveError: as save_function; or a file to copy is not there.
+    """
+    draft = _Draft(name, version, input_type)
+    draft.modules.update(modules)
+    draft.add_packed("func.pkl", _packed_function(func))
+    for target, thing in (pickled or {}).items():
+        draft.add_packed(target, pack(thing))
+    for target, source in files.items():
+        draft.add_tree(target, Path(source))
+    return draft.write(Path(directory), FunctionEntry(file="func.pkl", loader=loader), None)
+
+
+def _packed_function(func: Callable[..., Any], *, local_modules: bool = True) -> Packed:
     if not callable(func) or inspect.isclass(func):
         raise SaveError(f"func must be a function, not {func!r}. For a class there is save_class.")
-    packed = pack(func, local_modules=local_modules)
-    draft = _Draft(name, version, input_type)
-    draft.add_packed("func.pkl", packed)
-    return draft.write(Path(directory), FunctionEntry(file="func.pkl"), packages)
+    return pack(func, local_modules=local_modules)
 
 
 def save_class(

@@ -18,7 +18,7 @@ redis_store             the store on Redis
 selection_store         what policies have learned: read, replaced and forgotten here, taught by frontends
 learned                 the use cases on that, and what forgets it
 pages                   lists in pages
-replica                 dials a replica back before it is registered
+replica                 dials a replica back before it is registered; puts an operator's questions to one
 convert, service        the gRPC faces: AdminService and RegistryService
 metrics                 what it tells of the cluster
 app                     settings, the command, wiring, start and stop

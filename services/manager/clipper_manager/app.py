@@ -20,7 +20,7 @@ import click
 from pydantic import ValidationError
 
 from clipper.registry.v1 import registry_pb2
-from clipper.v1 import admin_pb2
+from clipper.v1 import admin_pb2, trial_pb2
 from clipper_manager.feed import Feed
 from clipper_manager.learned import States, forget_what_ended
 from clipper_manager.leases import Presence, end_leases
@@ -28,7 +28,7 @@ from clipper_manager.ledger import Ledger
 from clipper_manager.metrics import families
 from clipper_manager.redis_store import RedisStore
 from clipper_manager.registry import Registry
-from clipper_manager.replica import DialBack
+from clipper_manager.replica import DialBack, TrialService
 from clipper_manager.resources import Instance, InstanceKind
 from clipper_manager.selection_store import SelectionStore
 from clipper_manager.service import AdminService, RegistryService
@@ -47,7 +47,8 @@ _log = logging.getLogger(__name__)
 
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 _REGISTRY = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
-_SERVICES = (_ADMIN.full_name, _REGISTRY.full_name)
+_TRIAL = trial_pb2.DESCRIPTOR.services_by_name["TrialService"]
+_SERVICES = (_ADMIN.full_name, _REGISTRY.full_name, _TRIAL.full_name)
 
 
 class Manager:
@@ -79,6 +80,7 @@ class Manager:
             await self._serve(stop, metrics)
 
     async def _serve(self, stop: StopRequest, metrics: str) -> None:
+        settings = self._settings
         server = await self._transport.serve(self._methods(), f"{settings.host}:{settings.port}")
         address = settings.advertise or _reachable(settings.host, server.port)
         _log.info("listening", extra={"address": address, "metrics": metrics, "transport": self._transport.name})
@@ -119,6 +121,7 @@ class Manager:
                 _ADMIN, AdminService(self._registry, States(self._registry, self._learned)), process="manager"
             ),
             **typed_methods(_REGISTRY, registry_service, process="manager"),
+            **typed_methods(_TRIAL, TrialService(self._registry, self._transport), process="manager"),
             **self._health.methods(),
             **reflection_methods((*_SERVICES, "grpc.health.v1.Health")),
         }

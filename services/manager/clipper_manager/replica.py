@@ -1,19 +1,55 @@
-"""Dials a replica back before it is registered: it must answer health, and serve what it says it serves."""
+"""Calls replicas: dials one back before it is registered, and puts an operator's questions to one."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 
 from grpc_health.v1 import health_pb2
 
 from clipper.model.v1 import model_service_pb2
-from clipper_rpc.errors import ClipperError, Code
+from clipper.v1 import trial_pb2, values_pb2
+from clipper_manager.convert import trial
+from clipper_manager.pages import PageRequest
+from clipper_manager.registry import Registry
+from clipper_rpc.errors import ClipperError, Code, NoReplica
 from clipper_rpc.services import TypedClient
 from clipper_rpc.transport import Channel, Transport
 
 TIMEOUT_S = 2.0
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+
+
+class TrialService:
+    """clipper.v1.TrialService: hands the questions of an operator to a replica."""
+
+    def __init__(self, registry: Registry, transport: Transport) -> None:
+        self._registry = registry
+        self._transport = transport
+
+    async def ask_model_version(self, request: trial_pb2.AskModelVersionRequest) -> trial_pb2.AskModelVersionResponse:
+        """See trial.proto."""
+        timeout_s = trial.to_timeout_s(request)
+        found = await self._registry.replicas(request.model, request.version, PageRequest(1, ""))
+        if not found.items:
+            raise NoReplica(model=request.model, version=request.version)
+        results = await self._ask(found.items[0].address, request.inputs, timeout_s)
+        return trial_pb2.AskModelVersionResponse(answers=map(trial.from_result, results))
+
+    async def _ask(
+        self, address: str, inputs: Iterable[values_pb2.Input], timeout_s: float
+    ) -> Sequence[model_service_pb2.PredictResult]:
+        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        request = model_service_pb2.PredictRequest(inputs=inputs)
+        channel = self._transport.connect(address)
+        try:
+            reply = await TypedClient(channel, _MODEL).call(
+                "Predict", request, model_service_pb2.PredictResponse, deadline_ns=deadline_ns
+            )
+        finally:
+            await channel.close()
+        return reply.results
 
 
 class DialBack:
