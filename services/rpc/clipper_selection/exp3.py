@@ -26,7 +26,7 @@ class Exp3(Policy):
 
     NAME = "exp3"
     PARAMETERS = (
-        Number("eta", 0.02, 1e-6, 10.0, "how fast it learns"),
+        Number("eta", 0.05, 1e-6, 10.0, "how fast it learns"),
         Number("exploration", 0.05, 0.0, 1.0, "the share of queries that any model may answer"),
         SPREAD,
         *losses.PARAMETERS,
