@@ -22,8 +22,8 @@ would be such a one.
 When a query would be answered. With w rows waiting, itself included, and replicas i that are free at f_i and take n_i
 rows at a time, `first` being the one that is free first:
     w <= n_first   max(now, f_first) + fixed_first + per_row_first · w
-    else           max(now, mean f) + ceil(w / sum n_i) · mean (fixed_i + per_row_i · n_i)
-since others come behind it and fill its batch.
+    else           max(now, mean f) + ceil(w / sum n_i) · t,  t = sum n_i / sum (n_i / (fixed_i + per_row_i · n_i))
+since others come behind it and fill its batch; t is what n rows of each take all together.
 A replica that should have been free at f but is not is taken to need as long again as it is late: now + (now - f).
 
 Sources: batches of half the objective: H. Shen et al., "Nexus", SOSP 2019. Refusing by predicted latency what cannot
@@ -119,7 +119,10 @@ class Forecast:
         size = len(stations)
         self._free_ns = sum(station.free_ns or now_ns for station in stations) // size
         self._batch_rows = sum(station.batch_rows for station in stations)
-        self._batch_ns = sum(station.fixed_ns + station.per_row_ns * station.batch_rows for station in stations) / size
+        self._batch_ns = self._batch_rows / sum(
+            station.batch_rows / max(1.0, station.fixed_ns + station.per_row_ns * station.batch_rows)
+            for station in stations
+        )
 
     def admits(self, now_ns: int, rows: int, deadline_ns: int) -> bool:
         """Whether a query can be in time that is the last of `rows` rows, and will not be given up later."""

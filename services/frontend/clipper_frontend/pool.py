@@ -164,8 +164,14 @@ class Pool:
         objective_ns = self.objective_ns
         if not members or not all(member.plan(objective_ns).is_known for member in members):
             return None
-        steady = [each for each in members if not each.is_on_trial and each.remaining_ns(now_ns) <= objective_ns]
-        return Forecast([member.station(objective_ns) for member in steady or members], now_ns)
+        useful = [
+            member
+            for member in members
+            if not member.is_on_trial
+            and member.remaining_ns(now_ns) <= objective_ns
+            and member.plan(objective_ns).predict_ns(1) <= admission.SURE * objective_ns
+        ]
+        return Forecast([member.station(objective_ns) for member in useful or members], now_ns)
 
     def _changed(self) -> None:
         """Something has happened that may let somebody go, or give up."""
@@ -207,10 +213,9 @@ class Pool:
         rows = admission.rows_in_time(plan, wanted, head.deadline_ns - now_ns)
         if rows:
             return self._send(member, plan.rows if rows == wanted else rows, now_ns)
-        if self._is_better_left(member, head, now_ns):
-            return member.served_ns <= min(each.served_ns for each in self._roster.up()) and self._send(
-                member, 1, now_ns
-            )
+        if self._is_better_left(member, plan, head, now_ns):
+            is_its_turn = member.served_ns <= min(each.served_ns for each in self._roster.up())
+            return is_its_turn and self._send(member, 1, now_ns)
         if self._queue.waiting_rows == head.rows:  # learned latencies can be wrong, and that is how it is noticed
             return self._send(member, 1, now_ns)
         self.counts.given_up += 1
@@ -230,10 +235,10 @@ class Pool:
             self._look_at(look_ns)
         return False
 
-    def _is_better_left(self, member: Member, head: Query, now_ns: int) -> bool:
-        """Whether another replica can answer in time what this one cannot."""
+    def _is_better_left(self, member: Member, plan: Plan, head: Query, now_ns: int) -> bool:
+        """Whether a replica is too slow for a query that another one can answer in time."""
         left_ns = admission.SURE * (head.deadline_ns - now_ns)
-        return any(
+        return plan.predict_ns(1) > left_ns and any(
             other.remaining_ns(now_ns) + other.plan(self.objective_ns).predict_ns(1) <= left_ns
             for other in self._roster.up()
             if other is not member and not other.is_on_trial
