@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,9 +18,13 @@ from clipper_rpc.errors import Code
 from clipper_rpc.status import from_status
 from clipper_rpc.transport import (
     MAX_MESSAGE_BYTES,
+    Channel,
     Metadata,
+    Methods,
     OutgoingCall,
     Reply,
+    Server,
+    ServerOptions,
     Status,
     Transport,
     UnaryCall,
@@ -62,6 +67,35 @@ def client(name: str, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTE
     if name == "grpc.aio":
         return ForeignClient(address, max_message_bytes)
     return transport(name).connect(address, max_message_bytes=max_message_bytes)
+
+
+@dataclass
+class Wire:
+    """A way of serving and a way of calling."""
+
+    server: str
+    client: str
+    stack: AsyncExitStack
+
+    async def serve(self, methods: Methods, address: str = "127.0.0.1:0", **options: Any) -> Server:
+        server = await transport(self.server).serve(methods, address, ServerOptions(**options))
+        self.stack.push_async_callback(server.stop, 0)
+        return server
+
+    def connect(self, server: Server | str, **options: Any) -> Client:
+        address = server if isinstance(server, str) else f"127.0.0.1:{server.port}"
+        made = client(self.client, address, **options)
+        self.stack.push_async_callback(made.close)
+        return made
+
+    async def both(self, methods: Methods, **options: Any) -> Client:
+        return self.connect(await self.serve(methods, **options))
+
+    def channel(self, port: int, **options: Any) -> Channel:
+        """A transport's own channel."""
+        made = transport(self.client).connect(f"127.0.0.1:{port}", **options)
+        self.stack.push_async_callback(made.close)
+        return made
 
 
 class ForeignClient:
@@ -170,3 +204,39 @@ async def ask(
     answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     client.call(method, payload, answered.set_result, deadline_ns=deadline_ns, metadata=metadata)
     return await asyncio.wait_for(answered, 20)
+
+
+INITIAL: Metadata = (("where", "here"), ("raw-bin", b"\x00\xff"))
+TRAILING: Metadata = (("cost", "3"), ("more-bin", b"\x01"))
+"""What grpcio's own server answers with."""
+
+
+class GrpciosOwn(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Handlers of a server that knows nothing of Clipper."""
+
+    def service(self, details: Any) -> Any:
+        async def unary(request: bytes, context: Any) -> bytes:
+            await context.send_initial_metadata(INITIAL)
+            context.set_trailing_metadata(TRAILING)
+            if request == b"slow":
+                await asyncio.sleep(0.8)
+            return request
+
+        async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            async for request in requests:
+                yield request
+
+        if details.method.endswith("/Echo"):
+            return grpc.unary_unary_rpc_method_handler(unary)
+        return grpc.stream_stream_rpc_method_handler(stream)
+
+
+@asynccontextmanager
+async def grpcios_own_server(**options: Any) -> AsyncIterator[int]:
+    """Its port. "/.../Echo" is unary and answers "slow" slowly; all else streams both ways."""
+    server = grpc.aio.server(**options)
+    server.add_generic_rpc_handlers((GrpciosOwn(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield port
+    await server.stop(0)

@@ -13,15 +13,14 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from wires import CLIENTS, TRANSPORTS, Calls, Client, ForeignClient, ask, client, now_ns, transport
+from wires import CLIENTS, TRANSPORTS, Calls, ForeignClient, Wire, ask, client, now_ns, transport
 
 from clipper_rpc.errors import Cancelled, ClipperError, Code, ModelError, NoReplica, Overloaded
 from clipper_rpc.health import SERVING, Health
@@ -33,8 +32,6 @@ from clipper_rpc.transport import (
     Metadata,
     Methods,
     Reply,
-    Server,
-    ServerOptions,
     Status,
     StreamCall,
     Streaming,
@@ -52,29 +49,6 @@ SOON_S = 20
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@dataclass
-class Wire:
-    """A way of serving and a way of calling."""
-
-    server: str
-    client: str
-    stack: AsyncExitStack
-
-    async def serve(self, methods: Methods, address: str = "127.0.0.1:0", **options: Any) -> Server:
-        server = await transport(self.server).serve(methods, address, ServerOptions(**options))
-        self.stack.push_async_callback(server.stop, 0)
-        return server
-
-    def connect(self, server: Server | str, **options: Any) -> Client:
-        address = server if isinstance(server, str) else f"127.0.0.1:{server.port}"
-        made = client(self.client, address, **options)
-        self.stack.push_async_callback(made.close)
-        return made
-
-    async def both(self, methods: Methods, **options: Any) -> Client:
-        return self.connect(await self.serve(methods, **options))
 
 
 @pytest.fixture(params=[(served, called) for served in TRANSPORTS for called in CLIENTS], ids="<-".join)

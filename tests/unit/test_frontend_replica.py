@@ -217,7 +217,7 @@ class FakeTransport:
     async def serve(self, methods: Methods, address: str, options: ServerOptions = DEFAULT_OPTIONS) -> Server:
         raise NotImplementedError
 
-    def connect(self, address: str, *, max_message_bytes: int = 0, tls: ClientTls | None = None) -> Channel:
+    def connect(self, address: str, **_: object) -> Channel:
         self.channels.append(FakeChannel(address))
         return self.channels[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,15 +12,17 @@ import grpc
 import grpc.aio
 
 from clipper_rpc.errors import Cancelled, Code
-from clipper_rpc.grpcio_server import DETAILS_KEY
+from clipper_rpc.grpcio_server import DETAILS_KEY, keepalive_options
 from clipper_rpc.status import from_status, to_status
-from clipper_rpc.transport import OK, ClientTls, Metadata, OutgoingCall, Reply, Status
+from clipper_rpc.transport import OK, ClientTls, Keepalive, Metadata, OutgoingCall, Reply, Status
 
 
 class GrpcioChannel:
     """A grpc.aio channel that carries raw payloads."""
 
-    def __init__(self, address: str, max_message_bytes: int, tls: ClientTls | None) -> None:
+    def __init__(
+        self, address: str, max_message_bytes: int, tls: ClientTls | None, keepalive: Keepalive | None
+    ) -> None:
         self.address = address
         self._closed = False
         self._channel = _channel(
@@ -33,8 +36,7 @@ class GrpcioChannel:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.min_reconnect_backoff_ms", 500),  # also how long connecting may take
                 ("grpc.max_reconnect_backoff_ms", 2000),
-                ("grpc.keepalive_time_ms", 10_000),
-                ("grpc.keepalive_timeout_ms", 5_000),
+                *(keepalive_options(keepalive) if keepalive is not None else []),
                 ("grpc.enable_retries", 0),
                 # Its own idea of a unix socket's authority, the escaped path, is none to stricter servers.
                 *([("grpc.default_authority", "localhost")] if address.startswith("unix:") else []),
@@ -80,6 +82,13 @@ class GrpcioChannel:
         finally:
             rpc.cancel()
 
+    def converse(self, method: str, *, deadline_ns: int | None = None, metadata: Metadata = ()) -> GrpcioConversation:
+        """See Channel.converse."""
+        if self._closed:
+            raise Cancelled
+        stub = self._channel.stream_stream(method)
+        return GrpcioConversation(stub(timeout=_timeout_s(deadline_ns), metadata=metadata or None))
+
     async def close(self) -> None:
         """See Channel.close."""
         self._closed = True
@@ -103,6 +112,53 @@ def _timeout_s(deadline_ns: int | None) -> float | None:
 def _is_cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+class GrpcioConversation:
+    """A call that streams both ways."""
+
+    def __init__(self, rpc: Any) -> None:
+        self._rpc = rpc
+        self._ending: asyncio.Future[None] | None = None
+        self.trailing: Metadata = ()
+
+    async def initial_metadata(self) -> Metadata:
+        """See Conversation.initial_metadata."""
+        return tuple(await self._rpc.initial_metadata() or ())
+
+    async def send(self, payload: bytes) -> None:
+        """See Conversation.send."""
+        try:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the responses tell
+                await self._rpc.write(payload)
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
+
+    def end(self) -> None:
+        """See Conversation.end."""
+        self._ending = asyncio.ensure_future(self._done_writing())
+
+    async def _done_writing(self) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the responses tell
+            await self._rpc.done_writing()
+
+    def cancel(self) -> None:
+        """See Conversation.cancel."""
+        self._rpc.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for response in self._rpc:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            self.trailing = _without_details(error.trailing_metadata())
+            raise from_status(_status(error)) from None
+        except asyncio.CancelledError:
+            if _is_cancelling():
+                raise
+            raise Cancelled from None
+        self.trailing = tuple(await self._rpc.trailing_metadata() or ())
 
 
 class _OutgoingCall:
@@ -131,9 +187,10 @@ async def _outcome(rpc: Any) -> Reply:
     try:
         payload = await rpc
     except grpc.aio.AioRpcError as error:
-        return Reply(_status(error), trailing=_without_details(error.trailing_metadata()))
-    trailing = await rpc.trailing_metadata()
-    return Reply(OK, payload, tuple(trailing) if trailing else ())
+        trailing = _without_details(error.trailing_metadata())
+        return Reply(_status(error), trailing=trailing, initial=tuple(error.initial_metadata() or ()))
+    trailing, initial = await rpc.trailing_metadata(), await rpc.initial_metadata()
+    return Reply(OK, payload, tuple(trailing) if trailing else (), tuple(initial) if initial else ())
 
 
 def _without_details(trailing: Metadata | None) -> Metadata:

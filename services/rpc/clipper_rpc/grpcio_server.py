@@ -14,6 +14,7 @@ from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import for_caller, to_status
 from clipper_rpc.transport import (
     OK,
+    Keepalive,
     Metadata,
     Methods,
     ServerOptions,
@@ -38,18 +39,21 @@ _NO_ANSWER: _Answer = (Status(Code.CANCELLED), b"", ())
 async def listen(methods: Methods, address: str, options: ServerOptions) -> GrpcioServer:
     """A server that takes calls. See Transport.serve."""
     age_s, streams = options.max_connection_age_s, options.max_concurrent_streams
+    compress_above = options.compress_above_bytes
     server = grpc.aio.server(
+        compression=None if compress_above is None else grpc.Compression.Gzip,  # for clients that read that
         options=[
             *([("grpc.max_concurrent_streams", streams)] if streams is not None else []),
             *([("grpc.max_connection_age_ms", round(age_s * 1000))] if age_s is not None else []),
             ("grpc.max_receive_message_length", options.max_message_bytes),
             ("grpc.max_send_message_length", options.max_message_bytes),
             ("grpc.so_reuseport", int(options.reuse_port)),
-            ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+            *(keepalive_options(options.keepalive) if options.keepalive is not None else []),
+            ("grpc.http2.max_ping_strikes", 0),  # clients may ask as often as they like
             ("grpc.keepalive_permit_without_calls", 1),
-        ]
+        ],
     )
-    server.add_generic_rpc_handlers((_Handlers(methods),))
+    server.add_generic_rpc_handlers((_Handlers(methods, compress_above),))
     try:
         port = _add_port(server, address, options.tls)
     except RuntimeError as error:
@@ -59,6 +63,15 @@ async def listen(methods: Methods, address: str, options: ServerOptions) -> Grpc
         raise OSError(f"cannot listen on {address}")
     await server.start()
     return GrpcioServer(server, port)
+
+
+def keepalive_options(keepalive: Keepalive) -> list[tuple[str, Any]]:
+    """Options of a server or a channel. What a ping's timeout was called before is set too; it alone does nothing."""
+    return [
+        ("grpc.keepalive_time_ms", round(keepalive.after_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(keepalive.timeout_s * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(keepalive.timeout_s * 1000)),
+    ]
 
 
 def _add_port(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
@@ -82,20 +95,20 @@ class GrpcioServer:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    def __init__(self, methods: Methods) -> None:
-        self._handlers = {name: _method_handler(name, method) for name, method in methods.items()}
+    def __init__(self, methods: Methods, compress_above: int | None) -> None:
+        self._handlers = {name: _method_handler(name, method, compress_above) for name, method in methods.items()}
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)
 
 
-def _method_handler(name: str, method: Unary | Streaming) -> Any:
+def _method_handler(name: str, method: Unary | Streaming, compress_above: int | None) -> Any:
     if isinstance(method, Unary):
-        return grpc.unary_unary_rpc_method_handler(_unary(name, method.handle))
-    return grpc.stream_stream_rpc_method_handler(_stream(name, method.handle))
+        return grpc.unary_unary_rpc_method_handler(_unary(name, method.handle, compress_above))
+    return grpc.stream_stream_rpc_method_handler(_stream(name, method.handle, compress_above))
 
 
-def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _unary(name: str, handle: UnaryHandler, compress_above: int | None) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def unary(payload: bytes, context: Any) -> bytes:
         call = _UnaryCall(name, payload, context)
         try:
@@ -106,6 +119,8 @@ def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[
             raise
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
             status, reply, trailing = to_status(for_caller(error, process="server")), b"", ()
+        if compress_above is not None and len(reply) <= compress_above:
+            context.disable_next_message_compression()
         if call.initial:
             await context.send_initial_metadata(call.initial)
         _finish(context, status, (*trailing, *call.trailing))
@@ -114,9 +129,11 @@ def _unary(name: str, handle: UnaryHandler) -> Callable[[bytes, Any], Awaitable[
     return unary
 
 
-def _stream(name: str, handle: StreamHandler) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+def _stream(
+    name: str, handle: StreamHandler, compress_above: int | None
+) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
     async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
-        call = _StreamCall(name, requests, context)
+        call = _StreamCall(name, requests, context, compress_above)
         try:
             await handle(call)
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a handler: answers and goes on
@@ -211,11 +228,12 @@ class _UnaryCall(_Metadata):
 
 
 class _StreamCall(_Metadata):
-    __slots__ = ("_context", "_requests", "method")
+    __slots__ = ("_compress_above", "_context", "_requests", "method")
 
-    def __init__(self, method: str, requests: AsyncIterator[bytes], context: Any) -> None:
+    def __init__(self, method: str, requests: AsyncIterator[bytes], context: Any, compress_above: int | None) -> None:
         super().__init__()
         self.method = method
+        self._compress_above = compress_above
         self._requests = requests
         self._context = context
 
@@ -234,4 +252,6 @@ class _StreamCall(_Metadata):
         if self.initial:
             await self._context.send_initial_metadata(self.initial)
             self.initial = ()
+        if self._compress_above is not None and len(payload) <= self._compress_above:
+            self._context.disable_next_message_compression()
         await self._context.write(payload)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from clipper_rpc import grpcio_server
 from clipper_rpc.grpcio_channel import GrpcioChannel
 from clipper_rpc.grpcio_server import GrpcioServer
-from clipper_rpc.transport import DEFAULT_OPTIONS, MAX_MESSAGE_BYTES, ClientTls, Methods, ServerOptions
+from clipper_rpc.transport import (
+    DEFAULT_OPTIONS,
+    MAX_MESSAGE_BYTES,
+    WITHIN_A_SECOND,
+    ClientTls,
+    Keepalive,
+    Methods,
+    ServerOptions,
+)
 
 
 class GrpcioTransport:
@@ -18,7 +26,12 @@ class GrpcioTransport:
         return await grpcio_server.listen(methods, address, options)
 
     def connect(
-        self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, tls: ClientTls | None = None
+        self,
+        address: str,
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        tls: ClientTls | None = None,
+        keepalive: Keepalive | None = WITHIN_A_SECOND,
     ) -> GrpcioChannel:
         """See Transport.connect."""
-        return GrpcioChannel(address, max_message_bytes, tls)
+        return GrpcioChannel(address, max_message_bytes, tls, keepalive)

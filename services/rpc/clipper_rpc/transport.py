@@ -161,6 +161,23 @@ class ClientTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepalive:
+    """When a peer is taken for lost though nobody has said so: its machine is gone, or it hangs."""
+
+    after_s: float
+    """How long it may be silent before it is asked whether it is there, by a ping of HTTP/2."""
+    timeout_s: float
+    """How long it may take to say so."""
+
+
+WITHIN_A_SECOND = Keepalive(after_s=0.5, timeout_s=0.5)
+"""For a channel, which asks only while it waits for an answer, and never so often that a strict server minds."""
+
+WITHIN_A_MINUTE = Keepalive(after_s=40.0, timeout_s=20.0)
+"""For a server, whose silent clients cost it a little memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """How a server behaves on the wire."""
 
@@ -174,6 +191,11 @@ class ServerOptions:
     """None is plain text."""
     max_connection_age_s: float | None = None
     """When a connection is asked to end (its running calls may), so that clients spread anew; None for never."""
+    keepalive: Keepalive | None = WITHIN_A_MINUTE
+    """When a silent client is taken for lost; None leaves that to the kernel."""
+    compress_above_bytes: int | None = None
+    """Responses that have more bytes are compressed (gzip) for clients that read that; None never does. (grpcio takes for
+    granted that every client reads it.)"""
 
 
 DEFAULT_OPTIONS = ServerOptions()
@@ -196,7 +218,9 @@ class Reply:
 
     status: Status
     payload: bytes = b""
-    trailing: Metadata = field(default=())
+    trailing: Metadata = ()
+    initial: Metadata = ()
+    """What came ahead of the response."""
 
 
 class OutgoingCall(Protocol):
@@ -204,6 +228,32 @@ class OutgoingCall(Protocol):
 
     def cancel(self) -> None:
         """Tells the server that nobody waits any more. `done` is then not called."""
+
+
+class Conversation(Protocol):
+    """A call under way that streams both ways. It ends when its responses do, or by `cancel`.
+
+    Iterating yields the serialized responses; the end raises the ClipperError of the status unless that is OK.
+    """
+
+    @property
+    def trailing(self) -> Metadata:
+        """What came with the status; empty before."""
+
+    async def initial_metadata(self) -> Metadata:
+        """Waits for what comes ahead of the first response; empty if the call ends without."""
+
+    def send(self, payload: bytes) -> Awaitable[None]:
+        """Sends one serialized request; waits while the server does not take what was sent before (flow control)."""
+
+    def end(self) -> None:
+        """Says that no more requests will come."""
+
+    def cancel(self) -> None:
+        """Tells the server that nobody waits any more. Who still reads gets Cancelled."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The responses."""
 
 
 class Channel(Protocol):
@@ -235,6 +285,9 @@ class Channel(Protocol):
     ) -> AsyncIterator[bytes]:
         """Makes a server-streaming call and yields its responses. Raises the ClipperError of its status at its end."""
 
+    def converse(self, method: str, *, deadline_ns: int | None = None, metadata: Metadata = ()) -> Conversation:
+        """Makes a call that streams requests, responses, or both."""
+
     async def close(self) -> None:
         """Ends the connection; calls under way end as CANCELLED."""
 
@@ -254,6 +307,11 @@ class Transport(Protocol):
         """
 
     def connect(
-        self, address: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, tls: ClientTls | None = None
+        self,
+        address: str,
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        tls: ClientTls | None = None,
+        keepalive: Keepalive | None = WITHIN_A_SECOND,
     ) -> Channel:
         """Returns a channel to `address`; connects when first needed."""

@@ -12,9 +12,12 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rustix::event::{eventfd, EventfdFlags};
 use tokio::sync::Notify;
+
+use crate::guard::catch;
 
 /// What has happened on the wire, told to Python on its event loop.
 pub trait Event: Send {
@@ -23,6 +26,8 @@ pub trait Event: Send {
 
 /// What Python wants done, run on the wire's thread. It must not block.
 pub type Command = Box<dyn FnOnce() + Send>;
+
+const LOST_EVENT: &str = "the native transport could not tell what has happened to a call: a defect";
 
 /// So many waiting events wake the event loop even while the wire is busy.
 const LARGE_BURST: usize = 64;
@@ -97,7 +102,9 @@ impl Bridge {
         self.is_flush_due.store(true, SeqCst);
         let _flush_at_end = Flush(self.clone());
         for event in events {
-            event.deliver(py);
+            if catch(|| event.deliver(py)).is_none() {
+                PyRuntimeError::new_err(LOST_EVENT).write_unraisable(py, None);
+            }
         }
     }
 
@@ -137,7 +144,7 @@ async fn run_commands(bridge: Arc<Bridge>) {
         bridge.has_commands.notified().await;
         let commands = mem::take(&mut *lock(&bridge.commands));
         for command in commands {
-            command();
+            let _ = catch(command); // one that panics has printed it; the others are not concerned
         }
     }
 }
@@ -165,4 +172,58 @@ impl Flusher {
 /// Nothing that is done under our locks leaves them half-way, so a poisoned one is as good as any.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{channel, Sender};
+
+    use super::*;
+
+    struct Panics;
+
+    impl Event for Panics {
+        fn deliver(self: Box<Self>, _: Python<'_>) {
+            panic!("on purpose, in a test");
+        }
+    }
+
+    struct Tells(Sender<&'static str>);
+
+    impl Event for Tells {
+        fn deliver(self: Box<Self>, _: Python<'_>) {
+            self.0.send("told").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_panic_in_an_event_or_a_command_spares_the_others_and_never_reaches_python() {
+        Python::initialize();
+        let wire = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (sender, told) = channel();
+        Python::attach(|py| {
+            let call_soon = py.eval(c"lambda flush: flush()", None, None).unwrap().unbind();
+            let bridge = Bridge::new(call_soon, wire.handle()).unwrap();
+            for event in [Box::new(Panics) as Box<dyn Event>, Box::new(Tells(sender.clone()))] {
+                bridge.push(event);
+            }
+            bridge.drain(py);
+            assert_eq!(told.try_recv(), Ok("told"));
+            assert!(PyErr::take(py).is_none());
+
+            bridge
+                .command(py, Box::new(|| panic!("on purpose, in a test")))
+                .unwrap();
+            bridge.close(Box::new(move || sender.send("done").unwrap()));
+        });
+        wire.block_on(async { tokio::task::yield_now().await });
+        assert_eq!(told.try_recv(), Ok("done"));
+    }
+
+    #[test]
+    fn a_panic_under_a_call_from_python_is_an_error_like_any_other() {
+        Python::initialize();
+        let failed = crate::guard::guarded(|| -> PyResult<()> { panic!("on purpose, in a test") });
+        Python::attach(|py| assert!(failed.unwrap_err().is_instance_of::<PyRuntimeError>(py)));
+    }
 }

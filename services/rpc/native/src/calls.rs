@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::bridge::{lock, Bridge, Command, Event};
 use crate::grpc::{self, Status, Value};
+use crate::guard::guarded;
 use crate::message::Message;
 use crate::module::Clock;
 
@@ -70,6 +71,7 @@ pub struct Arrived {
     pub method: usize,
     pub headers: HeaderMap,
     pub deadline: Option<Instant>,
+    pub compress_above: Option<usize>,
     pub message: Message,
     pub answer: oneshot::Sender<Answer>,
     pub leave: Arc<Leave>,
@@ -95,6 +97,7 @@ impl Arrived {
             payload,
             headers: self.headers,
             deadline: self.deadline,
+            compress_above: self.compress_above,
             answer: Mutex::new(Some(self.answer)),
             extra: Mutex::default(),
             leave: self.leave,
@@ -129,6 +132,8 @@ pub struct UnaryCall {
     payload: Py<PyBytes>,
     headers: HeaderMap,
     deadline: Option<Instant>,
+    /// An answer above so many bytes is compressed.
+    compress_above: Option<usize>,
     answer: Mutex<Option<oneshot::Sender<Answer>>>,
     /// Initial and trailing metadata.
     extra: Mutex<(HeaderMap, HeaderMap)>,
@@ -176,17 +181,19 @@ impl UnaryCall {
 
     #[pyo3(signature = (payload, trailing = None))]
     fn reply(&self, py: Python<'_>, payload: &[u8], trailing: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let trailing = headers_of(trailing)?;
-        let answer = match sendable(payload, self.methods.limit) {
-            Ok(body) => Answer {
-                status: Status::ok(),
-                body,
-                initial: HeaderMap::new(),
-                trailing,
-            },
-            Err(status) => Answer::failure(status),
-        };
-        self.answer(py, answer)
+        guarded(|| {
+            let trailing = headers_of(trailing)?;
+            let answer = match packed(py, payload, self.methods.limit, self.compress_above) {
+                Ok(body) => Answer {
+                    status: Status::ok(),
+                    body,
+                    initial: HeaderMap::new(),
+                    trailing,
+                },
+                Err(status) => Answer::failure(status),
+            };
+            self.answer(py, answer)
+        })
     }
 
     fn set_initial_metadata(&self, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -200,8 +207,10 @@ impl UnaryCall {
     }
 
     fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        let status = described(&self.methods.describe, error)?;
-        self.answer(py, Answer::failure(status))
+        guarded(|| {
+            let status = described(&self.methods.describe, error)?;
+            self.answer(py, Answer::failure(status))
+        })
     }
 }
 
@@ -224,6 +233,7 @@ impl UnaryCall {
 pub struct Outcome {
     pub status: Status,
     pub message: Option<Message>,
+    pub initial: HeaderMap,
     pub trailing: HeaderMap,
 }
 
@@ -232,12 +242,13 @@ impl Outcome {
         Outcome {
             status,
             message: None,
+            initial: HeaderMap::new(),
             trailing: HeaderMap::new(),
         }
     }
 }
 
-/// How outcomes become Python's Reply: `(code, message, details, payload, trailing)`.
+/// How outcomes become Python's Reply: `(code, message, details, payload, trailing, initial)`.
 pub struct Replies {
     pub make: Py<PyAny>,
 }
@@ -268,10 +279,11 @@ pub fn reply<'py>(py: Python<'py>, replies: &Replies, outcome: &Outcome) -> PyRe
     let Status { code, message, details } = &outcome.status;
     let details = PyBytes::new(py, details);
     let trailing = metadata(py, &outcome.trailing)?;
+    let initial = metadata(py, &outcome.initial)?;
     replies
         .make
         .bind(py)
-        .call1((*code, message, details, payload, trailing))
+        .call1((*code, message, details, payload, trailing, initial))
 }
 
 /// The bytes of a message: its only copy on the way in.
@@ -300,6 +312,16 @@ pub fn sendable(payload: &[u8], limit: usize) -> Result<Bytes, Status> {
         return Err(too_large());
     }
     grpc::framed(payload).ok_or_else(too_large)
+}
+
+/// The same, compressed if it has more bytes than that and shrinks.
+pub fn packed(py: Python<'_>, payload: &[u8], limit: usize, compress_above: Option<usize>) -> Result<Bytes, Status> {
+    if payload.len() <= limit && compress_above.is_some_and(|above| payload.len() > above) {
+        if let Some(frame) = py.detach(|| grpc::compressed(payload)) {
+            return Ok(frame);
+        }
+    }
+    sendable(payload, limit)
 }
 
 pub fn metadata<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py, PyTuple>> {

@@ -2,14 +2,15 @@
 //! call.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use h2::{Reason, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::header::{HeaderMap, CONTENT_TYPE, TE, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use pyo3::{Py, PyAny};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +21,8 @@ use crate::calls::{Outcome, Replied, Replies};
 use crate::grpc::{self, Status};
 use crate::message::{self, Broken, Message, Reader, Room};
 use crate::net::{self, Address, Stream};
-use crate::streams::{Came, Ended, Shared};
+use crate::pulse::{Keepalive, Listening, Pulse};
+use crate::streams::{Came, Ended, Headed, Shared, Writable};
 use crate::tls;
 
 /// How long connecting may take.
@@ -36,14 +38,28 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("clipper-native/", e
 
 /// Whom to tell about a call.
 pub enum Caller {
-    Unary { done: Arc<Mutex<Option<Py<PyAny>>>> },
-    Stream { shared: Arc<Shared> },
+    Unary {
+        done: Arc<Mutex<Option<Py<PyAny>>>>,
+    },
+    Stream {
+        shared: Arc<Shared>,
+        /// Whether it is told what comes ahead of the first response.
+        wants_head: bool,
+    },
+}
+
+/// What is sent.
+pub enum Body {
+    /// A framed message.
+    One(Bytes),
+    /// Framed messages, as they come.
+    Many(mpsc::UnboundedReceiver<Bytes>),
 }
 
 /// A call to be made.
 pub struct Call {
     pub uri: Uri,
-    pub body: Bytes,
+    pub body: Body,
     pub metadata: HeaderMap,
     pub deadline: Option<Instant>,
     pub cancel: Option<oneshot::Receiver<()>>,
@@ -68,8 +84,25 @@ impl Teller {
         }
     }
 
+    fn headed(&self, headers: &mut HeaderMap) {
+        if let Some(Caller::Stream {
+            shared,
+            wants_head: true,
+        }) = &self.caller
+        {
+            let headers = std::mem::take(headers);
+            self.bridge.push(Box::new(Headed(shared.clone(), headers)));
+        }
+    }
+
+    fn writable(&self) {
+        if let Some(Caller::Stream { shared, .. }) = &self.caller {
+            self.bridge.push(Box::new(Writable(shared.clone())));
+        }
+    }
+
     fn came(&self, message: Message) {
-        if let Some(Caller::Stream { shared }) = &self.caller {
+        if let Some(Caller::Stream { shared, .. }) = &self.caller {
             self.bridge.push(Box::new(Came(shared.clone(), message)));
         }
     }
@@ -78,7 +111,7 @@ impl Teller {
         let replies = self.replies.clone();
         let event: Box<dyn Event> = match self.caller.take() {
             Some(Caller::Unary { done }) => Box::new(Replied { replies, done, outcome }),
-            Some(Caller::Stream { shared }) => {
+            Some(Caller::Stream { shared, .. }) => {
                 shared.close();
                 Box::new(Ended(shared, Some((replies, outcome))))
             }
@@ -89,7 +122,7 @@ impl Teller {
 
     /// Nobody wants to hear any more.
     fn forget(&mut self) {
-        if let Some(Caller::Stream { shared }) = self.caller.take() {
+        if let Some(Caller::Stream { shared, .. }) = self.caller.take() {
             shared.close();
         }
     }
@@ -97,7 +130,11 @@ impl Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        self.ended(Outcome::failure(Status::new(grpc::CANCELLED, "")));
+        self.ended(Outcome::failure(if std::thread::panicking() {
+            Status::new(grpc::INTERNAL, "the transport has failed") // what failed was printed
+        } else {
+            Status::new(grpc::CANCELLED, "")
+        }));
     }
 }
 
@@ -105,13 +142,13 @@ impl Drop for Teller {
 enum State {
     Idle,
     Connecting,
-    Connected(SendRequest<Bytes>),
+    Connected(Peer),
     Failed { until: Instant, why: String },
 }
 
 /// What a task of the channel has to say when it ends.
 enum Ending {
-    Connected(std::io::Result<SendRequest<Bytes>>),
+    Connected(std::io::Result<Peer>),
     /// The connection that had this number is no more.
     Disconnected(u64),
     Called,
@@ -120,13 +157,21 @@ enum Ending {
 }
 
 pub struct Channel {
-    pub address: Arc<Address>,
+    pub address: Address,
     pub tls: Option<tls::Client>,
     pub limit: usize,
+    pub keepalive: Option<Keepalive>,
+}
+
+/// A connection that takes calls.
+#[derive(Clone)]
+pub struct Peer {
+    requests: SendRequest<Bytes>,
+    pulse: Arc<Pulse>,
 }
 
 /// Makes calls until `calls` is closed; those under way then end as CANCELLED.
-pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>) {
+pub async fn run(channel: Arc<Channel>, mut calls: mpsc::UnboundedReceiver<Box<Call>>) {
     let mut state = State::Idle;
     let mut backoff = FIRST_BACKOFF;
     let mut waiting: Vec<Box<Call>> = Vec::new();
@@ -160,9 +205,8 @@ pub async fn run(channel: Channel, mut calls: mpsc::UnboundedReceiver<Box<Call>>
                 if matches!(state, State::Idle) {
                     state = State::Connecting;
                     connection += 1;
-                    let (address, tls, ended) = (channel.address.clone(), channel.tls.clone(), ended_sender.clone());
-                    let number = connection;
-                    tasks.spawn(async move { Ending::Connected(connect(&address, tls, number, ended).await) });
+                    let (channel, ended, number) = (channel.clone(), ended_sender.clone(), connection);
+                    tasks.spawn(async move { Ending::Connected(connect(&channel, number, ended).await) });
                 }
                 match &state {
                     State::Connected(peer) => {
@@ -205,19 +249,16 @@ fn unreachable(why: &str) -> Outcome {
 }
 
 /// Connects; a task of its own then keeps the connection going, and tells `ended` when it takes no more calls.
-async fn connect(
-    address: &Address,
-    tls: Option<tls::Client>,
-    number: u64,
-    ended: mpsc::UnboundedSender<u64>,
-) -> std::io::Result<SendRequest<Bytes>> {
+async fn connect(channel: &Channel, number: u64, ended: mpsc::UnboundedSender<u64>) -> std::io::Result<Peer> {
+    let keepalive = channel.keepalive;
     let connecting = async {
-        match (net::connect(address).await?, tls) {
-            (Stream::Tcp(io), None) => shake_hands(io, number, ended).await,
+        match (net::connect(&channel.address).await?, &channel.tls) {
+            (Stream::Tcp(io), None) => shake_hands(io, number, ended, keepalive).await,
             (Stream::Tcp(io), Some(tls)) => {
-                shake_hands(tls.connector.connect(tls.server, io).await?, number, ended).await
+                let io = tls.connector.connect(tls.server.clone(), io).await?;
+                shake_hands(io, number, ended, keepalive).await
             }
-            (Stream::Unix(io), _) => shake_hands(io, number, ended).await,
+            (Stream::Unix(io), _) => shake_hands(io, number, ended, keepalive).await,
         }
     };
     match timeout(CONNECT, connecting).await {
@@ -229,7 +270,12 @@ async fn connect(
     }
 }
 
-async fn shake_hands<T>(io: T, number: u64, ended: mpsc::UnboundedSender<u64>) -> std::io::Result<SendRequest<Bytes>>
+async fn shake_hands<T>(
+    io: T,
+    number: u64,
+    ended: mpsc::UnboundedSender<u64>,
+    keepalive: Option<Keepalive>,
+) -> std::io::Result<Peer>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -244,19 +290,33 @@ where
         .max_concurrent_reset_streams(CANCELLED_STREAMS)
         .max_local_error_reset_streams(None)
         .enable_push(false);
-    let (peer, connection) = settings
-        .handshake::<_, Bytes>(io)
+    let pulse = Arc::new(Pulse::default());
+    let (requests, mut connection) = settings
+        .handshake::<_, Bytes>(Listening::new(io, pulse.heard.clone()))
         .await
         .map_err(std::io::Error::other)?;
+    let (pings, watched) = (connection.ping_pong(), pulse.clone());
     tokio::spawn(async move {
-        let _ = connection.await; // its calls hear of its errors themselves
+        let lost = async {
+            match (pings, keepalive) {
+                (Some(pings), Some(keepalive)) => watched.until_lost(pings, keepalive).await,
+                _ => pending().await,
+            }
+        };
+        // Its calls hear of its errors themselves, also of its being dropped.
+        tokio::select! {
+            biased;
+            _ = connection => {}
+            () = lost => {}
+        }
         let _ = ended.send(number); // the channel may be closed
     });
-    Ok(peer)
+    Ok(Peer { requests, pulse })
 }
 
 /// Makes one call. Gives it back if the peer cannot have looked at it and another connection may do.
-async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
+async fn make(peer: Peer, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
+    let _under_way = peer.pulse.begin();
     let deadline = call.deadline;
     let expired = async {
         match deadline {
@@ -289,12 +349,12 @@ async fn make(peer: SendRequest<Bytes>, number: u64, mut call: Box<Call>, limit:
             teller.forget();
             return Ending::Called;
         }
-        talked = talk(peer, request, body.clone(), Limits { limit, room }, teller) => talked,
+        talked = talk(peer, request, body, Limits { limit, room }, teller) => talked,
         () = expired => Ok(Outcome::failure(Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed"))),
     };
     match talked {
         Ok(outcome) => teller.ended(outcome),
-        Err(error) if !*is_second_try && is_untouched(&error) => {
+        Err(error) if !*is_second_try && is_untouched(&error) && error.can_be_sent_again(body) => {
             *is_second_try = true;
             return Ending::Again(number, call);
         }
@@ -316,6 +376,13 @@ struct Break {
     is_sent: bool,
 }
 
+impl Break {
+    /// Whether all that was to be sent is still there.
+    fn can_be_sent_again(&self, body: &Body) -> bool {
+        matches!(body, Body::One(_)) || !self.is_sent
+    }
+}
+
 /// Whether the peer cannot have looked at the request: it refused it, or said goodbye without counting it in, or the
 /// connection was gone before it was sent.
 fn is_untouched(broken: &Break) -> bool {
@@ -333,7 +400,7 @@ fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Reques
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(CONTENT_TYPE, grpc::CONTENT_TYPE);
     headers.insert(USER_AGENT, AGENT);
-    headers.insert(grpc::GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
+    headers.insert(grpc::GRPC_ACCEPT_ENCODING, grpc::ENCODINGS);
     if let Some(deadline) = deadline {
         headers.insert(
             grpc::GRPC_TIMEOUT,
@@ -346,28 +413,39 @@ fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Reques
 
 /// Sends the request and follows the response to its end.
 async fn talk(
-    peer: SendRequest<Bytes>,
+    peer: Peer,
     request: Request<()>,
-    body: Bytes,
+    body: &mut Body,
     limits: Limits,
     teller: &Teller,
 ) -> Result<Outcome, Break> {
     let unsent = |error| Break { error, is_sent: false };
-    let mut peer = peer.ready().await.map_err(unsent)?;
-    let (mut response, mut sending) = peer.send_request(request, false).map_err(unsent)?;
-    drop(peer);
+    let Peer { requests, pulse } = peer;
+    let mut requests = requests.ready().await.map_err(unsent)?;
+    let (response, mut sending) = requests.send_request(request, false).map_err(unsent)?;
+    drop(requests);
     let sent = |error| Break { error, is_sent: true };
-    let head = tokio::select! {
+    let mut sending = pin!(send_body(&mut sending, body, teller));
+    let mut following = pin!(async {
+        let head = response.await.map_err(sent)?;
+        pulse.answered();
+        follow(head, limits, teller, &pulse).await
+    });
+    tokio::select! {
         biased;
-        head = &mut response => head.map_err(sent)?,
-        () = send_body(&mut sending, body) => response.await.map_err(sent)?,
-    };
-    let (head, body) = head.into_parts();
+        outcome = &mut following => outcome,
+        () = &mut sending => following.await,
+    }
+}
+
+/// Follows a response from its head to its end.
+async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller, pulse: &Pulse) -> Result<Outcome, Break> {
+    let sent = |error| Break { error, is_sent: true };
+    let (mut head, body) = head.into_parts();
     if let Some(status) = Status::read_from(&head.headers) {
         return Ok(Outcome {
-            status,
-            message: None,
             trailing: head.headers,
+            ..Outcome::failure(status)
         }); // a status alone
     }
     if head.status != StatusCode::OK {
@@ -379,9 +457,10 @@ async fn talk(
         .is_some_and(|value| value == "gzip");
     let mut reader = Reader::new(body, limits.limit, is_gzip, limits.room);
     let followed = match &teller.caller {
-        Some(Caller::Stream { shared }) => {
+        Some(Caller::Stream { shared, .. }) => {
+            teller.headed(&mut head.headers);
             shared.open(reader.flow_control());
-            follow(&mut reader, teller).await.map(|()| None)
+            pass_on(&mut reader, teller, pulse).await.map(|()| None)
         }
         _ => only(&mut reader).await,
     };
@@ -396,9 +475,9 @@ async fn talk(
             };
             if status.code != grpc::OK {
                 return Ok(Outcome {
-                    status,
-                    message: None,
+                    initial: head.headers,
                     trailing,
+                    ..Outcome::failure(status)
                 });
             }
             if message.is_none() && matches!(teller.caller, Some(Caller::Unary { .. })) {
@@ -410,6 +489,7 @@ async fn talk(
             Ok(Outcome {
                 status,
                 message,
+                initial: head.headers,
                 trailing,
             })
         }
@@ -418,11 +498,30 @@ async fn talk(
     }
 }
 
-/// Sends the only message of a request; for ever where it cannot, since the response tells why.
-async fn send_body(sending: &mut SendStream<Bytes>, body: Bytes) {
-    if message::send(sending, body).await.is_err() || sending.send_data(Bytes::new(), true).is_err() {
+/// Sends the messages of a request; for ever where it cannot, since the response tells why.
+async fn send_body(sending: &mut SendStream<Bytes>, body: &mut Body, teller: &Teller) {
+    let sent = match body {
+        Body::One(message) => message::send(sending, message.clone()).await,
+        Body::Many(messages) => send_all(sending, messages, teller).await,
+    };
+    if sent.is_err() || sending.send_data(Bytes::new(), true).is_err() {
         pending::<()>().await;
     }
+}
+
+async fn send_all(
+    sending: &mut SendStream<Bytes>,
+    messages: &mut mpsc::UnboundedReceiver<Bytes>,
+    teller: &Teller,
+) -> Result<(), h2::Error> {
+    while let Some(message) = messages.recv().await {
+        let size = message.len();
+        message::send(sending, message).await?;
+        if matches!(&teller.caller, Some(Caller::Stream { shared, .. }) if shared.sent(size)) {
+            teller.writable();
+        }
+    }
+    Ok(())
 }
 
 /// The message of a unary response; None if there is only a status.
@@ -439,8 +538,9 @@ async fn only(reader: &mut Reader) -> Result<Option<Message>, Broken> {
 }
 
 /// Passes the messages of a response on.
-async fn follow(reader: &mut Reader, teller: &Teller) -> Result<(), Broken> {
+async fn pass_on(reader: &mut Reader, teller: &Teller, pulse: &Pulse) -> Result<(), Broken> {
     while let Some(message) = reader.next().await? {
+        pulse.answered();
         teller.came(message);
     }
     Ok(())

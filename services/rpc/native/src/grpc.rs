@@ -1,11 +1,14 @@
 //! The words of gRPC on HTTP/2. Source: github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 
+use std::io::Write;
 use std::time::Duration;
 
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::Engine;
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::write::GzEncoder;
+use flate2::Compression;
 use h2::Reason;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
@@ -21,6 +24,9 @@ pub const INTERNAL: u8 = 13;
 pub const UNAVAILABLE: u8 = 14;
 pub const UNAUTHENTICATED: u8 = 16;
 
+/// The compressions that are read.
+pub const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip");
+pub const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -246,7 +252,7 @@ fn percent_decoded(encoded: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// One message with its prefix, ready to be sent.
+/// One message with its prefix, ready to be sent; None if it is too long for that.
 pub fn framed(payload: &[u8]) -> Option<Bytes> {
     let length = u32::try_from(payload.len()).ok()?;
     let mut frame = BytesMut::with_capacity(PREFIX + payload.len());
@@ -254,6 +260,37 @@ pub fn framed(payload: &[u8]) -> Option<Bytes> {
     frame.put_u32(length);
     frame.put_slice(payload);
     Some(frame.freeze())
+}
+
+/// The same, compressed; None if that makes it no shorter.
+pub fn compressed(payload: &[u8]) -> Option<Bytes> {
+    let mut frame = vec![0; PREFIX];
+    let mut packer = GzEncoder::new(&mut frame, Compression::fast());
+    packer.write_all(payload).ok()?;
+    packer.finish().ok()?;
+    let length = frame.len() - PREFIX;
+    if length >= payload.len() {
+        return None;
+    }
+    frame[0] = 1;
+    frame[1..PREFIX].copy_from_slice(&u32::try_from(length).ok()?.to_be_bytes());
+    Some(frame.into())
+}
+
+/// Whether a frame of ours is compressed.
+pub fn is_compressed(frame: &[u8]) -> bool {
+    frame.first() == Some(&1)
+}
+
+/// Whether who sent these headers reads gzip.
+pub fn reads_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(GRPC_ACCEPT_ENCODING);
+    accepted.iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|name| name.trim_ascii() == b"gzip")
+    })
 }
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -314,6 +351,30 @@ mod tests {
             assert_eq!(Status::read_from(&headers).unwrap().code, UNKNOWN);
         }
         assert_eq!(Status::read_from(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_not_compressed() {
+        let frame = compressed(&[7; 1000]).unwrap();
+        assert!(is_compressed(&frame) && frame.len() < 100);
+        assert_eq!(
+            frame[1..PREFIX],
+            (u32::try_from(frame.len() - PREFIX).unwrap()).to_be_bytes()
+        );
+        assert_eq!(compressed(b"short"), None);
+        assert!(!is_compressed(&framed(b"short").unwrap()));
+    }
+
+    #[test]
+    fn a_list_of_encodings_is_read() {
+        let reads = |list| {
+            reads_gzip(&HeaderMap::from_iter([(
+                GRPC_ACCEPT_ENCODING,
+                HeaderValue::from_static(list),
+            )]))
+        };
+        assert!(reads("gzip") && reads("identity, deflate,gzip") && reads(" gzip "));
+        assert!(!reads("identity") && !reads("gzipped") && !reads("") && !reads_gzip(&HeaderMap::new()));
     }
 
     #[test]

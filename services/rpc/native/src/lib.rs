@@ -8,18 +8,25 @@
 //! - `runtime`: the thread
 //! - `bridge`: the two queues between that thread and the event loop
 //! - `net`, `tls`: addresses and sockets, encrypted or not
-//! - `server`, `client`: connections and calls, on the thread
+//! - `pulse`: whether a silent peer is still there
+//! - `server`, `served`: connections that come in, and the calls on them
+//! - `client`: a connection that is made, and the calls on it
 //! - `calls`, `streams`: calls as Python sees them
-//! - `module`: `Server` and `Channel`, as Python sees them
+//! - `module`, `channel`: `Server` and `Channel`, as Python sees them
+//! - `guard`: what becomes of a panic
 
 mod bridge;
 mod calls;
+mod channel;
 mod client;
 mod grpc;
+mod guard;
 mod message;
 mod module;
 mod net;
+mod pulse;
 mod runtime;
+mod served;
 mod server;
 mod streams;
 mod tls;

@@ -47,6 +47,11 @@ impl Room {
         Room(self.0.clone())
     }
 
+    /// Whether no stream has it.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
         if length <= SMALL {
             return None;

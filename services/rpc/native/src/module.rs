@@ -1,25 +1,25 @@
-//! `clipper_rpc._native`: `Server` and `Channel` as Python sees them.
+//! `clipper_rpc._native`: what is in it, and `Server` as Python sees it.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use http::Uri;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::bridge::{lock, Bridge, Event};
-use crate::calls::{headers_of, sendable, Methods, Outcome, Replies, UnaryCall};
-use crate::client::{self, Call, Caller, Teller};
+use crate::calls::{Methods, UnaryCall};
+use crate::channel::{Channel, OutgoingCall};
+use crate::guard::guarded;
 use crate::net::{Address, Bound as BoundSockets};
+use crate::pulse::Keepalive;
 use crate::runtime;
 use crate::server::{self, Phase, Service};
-use crate::streams::{CalledStream, ServedStream, Shared};
+use crate::streams::{CalledStream, ServedStream};
 use crate::tls::{self, Identity};
 
 /// The same moment on Rust's clock and on Python's `time.monotonic_ns()`, which both are the kernel's monotonic clock.
@@ -45,7 +45,7 @@ impl Clock {
     }
 
     /// None where it is too far away to matter.
-    fn from_python(moment_ns: i64) -> Option<Instant> {
+    pub fn from_python(moment_ns: i64) -> Option<Instant> {
         let clock = Clock::get();
         let apart = Duration::from_nanos(moment_ns.abs_diff(clock.python_ns));
         if moment_ns >= clock.python_ns {
@@ -57,7 +57,7 @@ impl Clock {
 }
 
 /// Tells Python that something it waits for is done.
-struct Done(Py<PyAny>);
+pub struct Done(pub Py<PyAny>);
 
 impl Event for Done {
     fn deliver(self: Box<Self>, py: Python<'_>) {
@@ -69,9 +69,6 @@ impl Event for Done {
 
 /// PEM texts: certificate, key, and the certificates by which clients must be vouched for.
 type ServerTls = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
-
-/// The server's name, the certificates by which it must be vouched for, and the client's certificate and key.
-type ClientTls = (String, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>);
 
 /// A server that listens from the start.
 #[pyclass(frozen, module = "clipper_rpc._native")]
@@ -92,7 +89,8 @@ struct Stop {
 impl Server {
     /// Listens at `address`. `methods` are `(name, handler, streams)`; the hooks are those of `calls::Methods`.
     #[new]
-    #[pyo3(signature = (call_soon, address, methods, hooks, *, limit, reuse_port, max_streams, max_age_s, tls))]
+    #[pyo3(signature = (call_soon, address, methods, hooks, *, limit, reuse_port, max_streams, max_age_s, keepalive_s,
+        compress_above, tls))]
     #[allow(clippy::too_many_arguments)] // they are named where it is called
     fn new(
         py: Python<'_>,
@@ -104,6 +102,8 @@ impl Server {
         reuse_port: bool,
         max_streams: u32,
         max_age_s: Option<f64>,
+        keepalive_s: Option<(f64, f64)>,
+        compress_above: Option<usize>,
         tls: Option<ServerTls>,
     ) -> PyResult<Self> {
         let tls = tls
@@ -141,6 +141,7 @@ impl Server {
             .map(Duration::try_from_secs_f64)
             .transpose()
             .map_err(invalid)?;
+        let keepalive = keepalive_s.map(Keepalive::of).transpose().map_err(invalid)?;
         let service = Service {
             bridge: bridge.clone(),
             methods,
@@ -148,6 +149,8 @@ impl Server {
             limit,
             max_streams,
             max_age,
+            keepalive,
+            compress_above,
             tls,
             _alive: alive,
         };
@@ -174,8 +177,11 @@ impl Server {
         self.bridge.fd()
     }
 
-    fn drain(&self, py: Python<'_>) {
-        self.bridge.drain(py);
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        guarded(|| {
+            self.bridge.drain(py);
+            Ok(())
+        })
     }
 
     /// Stops; calls `done` when no call is left. False if it was told so before.
@@ -204,193 +210,8 @@ impl Drop for Server {
     }
 }
 
-fn invalid(error: impl std::fmt::Display) -> PyErr {
+pub fn invalid(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
-}
-
-/// A channel to one address.
-#[pyclass(frozen, module = "clipper_rpc._native")]
-struct Channel {
-    bridge: Arc<Bridge>,
-    replies: Arc<Replies>,
-    calls: Mutex<Option<mpsc::UnboundedSender<Box<Call>>>>,
-    running: Mutex<Option<JoinHandle<()>>>,
-    scheme: &'static str,
-    authority: String,
-    uris: Mutex<HashMap<String, Uri>>,
-}
-
-#[pymethods]
-impl Channel {
-    /// `make_reply` is that of `calls::Replies`.
-    #[new]
-    fn new(
-        call_soon: Py<PyAny>,
-        address: &str,
-        make_reply: Py<PyAny>,
-        limit: usize,
-        tls: Option<ClientTls>,
-    ) -> PyResult<Self> {
-        let tls = tls
-            .map(|(server, roots, identity)| {
-                let identity = identity.map(|(certificate, key)| Identity { certificate, key });
-                tls::Client::new(&server, &roots, identity.as_ref())
-            })
-            .transpose()
-            .map_err(invalid)?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let wire = runtime::handle()?;
-        let bridge = Bridge::new(call_soon, &wire)?;
-        let (calls, made) = mpsc::unbounded_channel();
-        let address = Arc::new(Address::new(address));
-        let authority = address.authority();
-        let running = wire.spawn(client::run(client::Channel { address, tls, limit }, made));
-        Ok(Channel {
-            bridge,
-            replies: Arc::new(Replies { make: make_reply }),
-            calls: Mutex::new(Some(calls)),
-            running: Mutex::new(Some(running)),
-            scheme,
-            authority,
-            uris: Mutex::default(),
-        })
-    }
-
-    fn fileno(&self) -> RawFd {
-        self.bridge.fd()
-    }
-
-    fn drain(&self, py: Python<'_>) {
-        self.bridge.drain(py);
-    }
-
-    /// Makes a unary call.
-    fn call(
-        &self,
-        py: Python<'_>,
-        method: &str,
-        payload: &[u8],
-        done: Py<PyAny>,
-        deadline_ns: Option<i64>,
-        metadata: &Bound<'_, PyAny>,
-    ) -> PyResult<OutgoingCall> {
-        let done = Arc::new(Mutex::new(Some(done)));
-        let caller = Caller::Unary { done: done.clone() };
-        let cancel = self.make(py, method, payload, caller, deadline_ns, metadata)?;
-        Ok(OutgoingCall {
-            bridge: self.bridge.clone(),
-            done,
-            cancel: Mutex::new(Some(cancel)),
-        })
-    }
-
-    /// Makes a server-streaming call; `listener` is that of `streams::Shared`.
-    fn stream(
-        &self,
-        py: Python<'_>,
-        method: &str,
-        payload: &[u8],
-        listener: Py<PyAny>,
-        deadline_ns: Option<i64>,
-        metadata: &Bound<'_, PyAny>,
-    ) -> PyResult<CalledStream> {
-        let shared: Arc<Shared> = CalledStream::shared_with(listener);
-        let caller = Caller::Stream { shared: shared.clone() };
-        let cancel = self.make(py, method, payload, caller, deadline_ns, metadata)?;
-        Ok(CalledStream {
-            bridge: self.bridge.clone(),
-            shared,
-            cancel: Mutex::new(Some(cancel)),
-        })
-    }
-
-    /// Ends the connection and its calls; calls `done` when all are told.
-    fn close(&self, done: Py<PyAny>) -> bool {
-        let (Some(calls), Some(running)) = (lock(&self.calls).take(), lock(&self.running).take()) else {
-            return false;
-        };
-        let bridge = self.bridge.clone();
-        self.bridge.close(Box::new(move || {
-            drop(calls); // after all calls that were made before
-            tokio::spawn(async move {
-                let _ = running.await; // also a panic is an end
-                bridge.push(Box::new(Done(done)));
-            });
-        }));
-        true
-    }
-}
-
-impl Channel {
-    fn make(
-        &self,
-        py: Python<'_>,
-        method: &str,
-        payload: &[u8],
-        caller: Caller,
-        deadline_ns: Option<i64>,
-        metadata: &Bound<'_, PyAny>,
-    ) -> PyResult<oneshot::Sender<()>> {
-        let metadata = headers_of(Some(metadata))?;
-        let mut teller = Teller::new(self.bridge.clone(), self.replies.clone(), caller);
-        let (cancel, cancelled) = oneshot::channel();
-        let uri = self.uri(method)?;
-        let calls = lock(&self.calls).clone();
-        let command: crate::bridge::Command = match (sendable(payload, usize::MAX), calls) {
-            (Ok(body), Some(calls)) => {
-                let deadline = deadline_ns.and_then(Clock::from_python);
-                let call = Call {
-                    uri,
-                    body,
-                    metadata,
-                    deadline,
-                    cancel: Some(cancelled),
-                    teller,
-                    is_second_try: false,
-                };
-                Box::new(move || drop(calls.send(Box::new(call)))) // a closed channel tells by the teller's end
-            }
-            (Err(status), _) => Box::new(move || teller.ended(Outcome::failure(status))),
-            (_, None) => Box::new(move || drop(teller)),
-        };
-        self.bridge.command(py, command)?;
-        Ok(cancel)
-    }
-
-    fn uri(&self, method: &str) -> PyResult<Uri> {
-        let mut uris = lock(&self.uris);
-        if let Some(uri) = uris.get(method) {
-            return Ok(uri.clone());
-        }
-        let uri = Uri::builder()
-            .scheme(self.scheme)
-            .authority(self.authority.as_str())
-            .path_and_query(method)
-            .build();
-        let uri = uri.map_err(invalid)?;
-        uris.insert(method.to_owned(), uri.clone());
-        Ok(uri)
-    }
-}
-
-/// A call under way.
-#[pyclass(frozen, module = "clipper_rpc._native")]
-struct OutgoingCall {
-    bridge: Arc<Bridge>,
-    done: Arc<Mutex<Option<Py<PyAny>>>>,
-    cancel: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-#[pymethods]
-impl OutgoingCall {
-    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let done = lock(&self.done).take();
-        drop(done); // after the lock: it may run Python
-        match lock(&self.cancel).take() {
-            Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
-            None => Ok(()),
-        }
-    }
 }
 
 #[pymodule]

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::FlowControl;
 use http::HeaderMap;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bridge::{lock, Bridge, Event};
-use crate::calls::{described, headers_of, metadata, payload, reply, sendable, Answer, Methods, Outcome, Replies};
+use crate::calls::{described, headers_of, metadata, packed, payload, reply, sendable};
+use crate::calls::{Answer, Methods, Outcome, Replies};
 use crate::grpc::Status;
+use crate::guard::guarded;
 use crate::message::Message;
 use crate::module::Clock;
 
@@ -23,7 +26,8 @@ pub const SEND_AHEAD: usize = 256 << 10;
 /// What both threads know of one stream.
 #[derive(Default)]
 pub struct Shared {
-    /// Python's object that is told: `message(payload, held)`, `end(reply)`, `leave()`, `writable()`.
+    /// Python's object that is told: `message(payload, held)`, `ended(reply)`, `leave()`, `writable()`, and what came ahead
+    /// of the first message if it has called both ways, `opened(metadata)`.
     listener: Mutex<Option<Py<PyAny>>>,
     flow: Mutex<Option<FlowControl>>,
     queued: AtomicUsize,
@@ -37,6 +41,11 @@ impl Shared {
     /// Lets go of the stream of HTTP/2, which else would live as long as Python's object.
     pub fn close(&self) {
         lock(&self.flow).take();
+    }
+
+    /// Says that a message waits to be sent; true if the sender should wait for `writable` before the next one.
+    fn queue(&self, bytes: usize) -> bool {
+        self.queued.fetch_add(bytes, Relaxed) + bytes > SEND_AHEAD
     }
 
     /// Says that a message was taken by HTTP/2; true if a waiting sender may go on.
@@ -69,6 +78,8 @@ pub struct Opened {
     pub method: usize,
     pub headers: HeaderMap,
     pub deadline: Option<Instant>,
+    /// Responses above so many bytes are compressed.
+    pub compress_above: Option<usize>,
     pub shared: Arc<Shared>,
     pub outgoing: mpsc::UnboundedSender<Outgoing>,
 }
@@ -97,6 +108,18 @@ impl Event for Came {
     }
 }
 
+/// What comes ahead of the first response.
+pub struct Headed(pub Arc<Shared>, pub HeaderMap);
+
+impl Event for Headed {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        match metadata(py, &self.1) {
+            Ok(metadata) => self.0.tell(py, "opened", (metadata,)),
+            Err(error) => error.write_unraisable(py, None),
+        }
+    }
+}
+
 /// No message will come any more: the caller has half-closed, or the call that Python made has its outcome.
 pub struct Ended(pub Arc<Shared>, pub Option<(Arc<Replies>, Outcome)>);
 
@@ -108,7 +131,7 @@ impl Event for Ended {
             .map(|(replies, outcome)| reply(py, replies, outcome))
             .transpose()
         {
-            Ok(reply) => self.0.tell(py, "end", (reply,)),
+            Ok(reply) => self.0.tell(py, "ended", (reply,)),
             Err(error) => error.write_unraisable(py, None),
         }
     }
@@ -166,18 +189,17 @@ impl ServedStream {
 
     /// Sends a message; true if the sender should wait for `writable` before the next one.
     fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
-        let outgoing = match sendable(payload, self.0.methods.limit) {
-            Ok(message) => Outgoing::Message(message),
-            Err(status) => Outgoing::Finish(Answer::failure(status)),
-        };
-        let size = if let Outgoing::Message(message) = &outgoing {
-            message.len()
-        } else {
-            0
-        };
-        let queued = self.0.shared.queued.fetch_add(size, Relaxed) + size;
-        self.enqueue(py, outgoing)?;
-        Ok(queued > SEND_AHEAD)
+        guarded(
+            || match packed(py, payload, self.0.methods.limit, self.0.compress_above) {
+                Ok(message) => {
+                    let is_much = self.0.shared.queue(message.len());
+                    self.enqueue(py, Outgoing::Message(message)).map(|()| is_much)
+                }
+                Err(status) => self
+                    .enqueue(py, Outgoing::Finish(Answer::failure(status)))
+                    .map(|()| false),
+            },
+        )
     }
 
     /// What goes out before the first message.
@@ -187,14 +209,16 @@ impl ServedStream {
 
     /// Ends the stream: well if `error` is None.
     fn finish(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, trailing: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut answer = Answer::failure(Status::ok());
-        if let Some(error) = error {
-            answer.status = described(&self.0.methods.describe, error)?;
-        }
-        answer.trailing = headers_of(Some(trailing))?;
-        let listener = lock(&self.0.shared.listener).take();
-        drop(listener); // after the lock: it may run Python
-        self.enqueue(py, Outgoing::Finish(answer))
+        guarded(|| {
+            let mut answer = Answer::failure(Status::ok());
+            if let Some(error) = error {
+                answer.status = described(&self.0.methods.describe, error)?;
+            }
+            answer.trailing = headers_of(Some(trailing))?;
+            let listener = lock(&self.0.shared.listener).take();
+            drop(listener); // after the lock: it may run Python
+            self.enqueue(py, Outgoing::Finish(answer))
+        })
     }
 }
 
@@ -206,12 +230,17 @@ impl ServedStream {
     }
 }
 
+/// What Python sends on a stream that it called for. The end of this channel is the end of the requests.
+pub type Requests = mpsc::UnboundedSender<Bytes>;
+
 /// A stream that Python called for.
 #[pyclass(frozen, module = "clipper_rpc._native")]
 pub struct CalledStream {
     pub bridge: Arc<Bridge>,
     pub shared: Arc<Shared>,
     pub cancel: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+    /// None where the only request went with the call, or the last one was sent.
+    pub requests: Mutex<Option<Requests>>,
 }
 
 impl CalledStream {
@@ -228,6 +257,29 @@ impl CalledStream {
     /// Says that messages which held so many bytes were taken.
     fn taken(&self, held: usize) {
         taken(&self.shared, held);
+    }
+
+    /// Sends a request; true if the sender should wait for `writable` before the next one.
+    fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
+        guarded(|| {
+            let Some(requests) = lock(&self.requests).clone() else {
+                return Err(PyRuntimeError::new_err("the last request was sent already"));
+            };
+            let request = sendable(payload, usize::MAX).map_err(|status| PyValueError::new_err(status.message))?;
+            let is_much = self.shared.queue(request.len());
+            // the call may have ended meanwhile
+            self.bridge
+                .command(py, Box::new(move || drop(requests.send(request))))?;
+            Ok(is_much)
+        })
+    }
+
+    /// No more requests will come.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        match lock(&self.requests).take() {
+            Some(requests) => self.bridge.command(py, Box::new(move || drop(requests))), // after all that were sent
+            None => Ok(()),
+        }
     }
 
     /// Ends the call; the listener is told nothing more.
