@@ -5,8 +5,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from clipper_admin.exceptions import ClipperException
+
 NO_CONTAINER = "NO_CONTAINER"
 """The image of a model whose replicas are started by somebody else."""
+
+
+_MOST_CACHE_BYTES = 2**40
+_MOST_TTL_S = 1e9
+
+
+def checked_cache_size(cache_size: int) -> int:
+    """The bytes of a prediction cache; raises ClipperException for what cannot be."""
+    if not 0 <= cache_size <= _MOST_CACHE_BYTES:
+        raise ClipperException(
+            f"cache_size is {cache_size}; give bytes, from 0 (no cache) to 2^40. The default is 33554432 (32 MiB)."
+        )
+    return cache_size
+
+
+def checked_ttl_s(cache_ttl_s: float) -> float:
+    """How long cached predictions are good for; raises ClipperException for what cannot be."""
+    if not 0 <= cache_ttl_s <= _MOST_TTL_S:
+        raise ClipperException(f"cache_ttl_s is {cache_ttl_s}; give seconds, from 0 (for ever) to 10^9.")
+    return cache_ttl_s
 
 
 class ContainerManager(ABC):

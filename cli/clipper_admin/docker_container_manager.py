@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clipper_admin.container_manager import ContainerManager
+from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_ttl_s
 from clipper_admin.containers import logging_driver, model_images, recipes, waiting
 from clipper_admin.containers.engine import Container, Engine, keep_running
 from clipper_admin.containers.found import Found
@@ -58,6 +58,7 @@ class DockerContainerManager(ContainerManager):
         extra_container_kwargs: Mapping[str, Any] | None = None,
         *,
         manager_port: int = recipes.MANAGER_PORT,
+        cache_ttl_s: float = 0.0,
         redis_volume: str | None = None,
         redis_image: str = recipes.REDIS_IMAGE,
         gateway_image: str | None = None,
@@ -82,6 +83,7 @@ class DockerContainerManager(ContainerManager):
             extra_container_kwargs: options for every container, as of the Docker SDK's `containers.create`, such as
                 {"mem_limit": "2g", "nano_cpus": 1_000_000_000}.
             manager_port: wanted for gRPC administration.
+            cache_ttl_s: how many seconds a cached prediction is good for; 0: until others drive it out.
             redis_volume: keeps the configuration beyond `stop_all`; by default it ends with the cluster.
             redis_image: what Redis runs.
             gateway_image: what the gateway runs; by default that of $CLIPPER_REGISTRY and $CLIPPER_VERSION.
@@ -116,6 +118,7 @@ class DockerContainerManager(ContainerManager):
             Door.LOGS: fluentd_port,
         }
         self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
+        self._cache_ttl_s = checked_ttl_s(cache_ttl_s)
         self._redis_volume = redis_volume
         self._images = Images(
             redis=redis_image,
@@ -149,12 +152,13 @@ class DockerContainerManager(ContainerManager):
             query_frontend_image: of the frontend; by default that of $CLIPPER_REGISTRY and $CLIPPER_VERSION.
             mgmt_frontend_image: of the manager; likewise.
             frontend_exporter_image: not used, since the frontend tells its metrics itself.
-            cache_size: the bytes of the frontend's cache of predictions.
+            cache_size: the bytes of the frontend's cache of predictions, all counted; 0: no cache.
             qf_http_thread_pool_size: not used, since the gateway takes as many threads as it needs.
             qf_http_timeout_request: how many seconds the headers of a request may take to arrive.
             qf_http_timeout_content: how many seconds a whole request may take to arrive.
-            num_frontend_replicas: processes of the frontend, which share its port.
+            num_frontend_replicas: processes of the frontend, which share its port and its cache's bytes.
         """
+        checked_cache_size(cache_size)
         if num_frontend_replicas < 1:
             raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
         if self._found.all():
@@ -183,6 +187,7 @@ class DockerContainerManager(ContainerManager):
                 wanted[Door.FRONTEND],
                 workers=num_frontend_replicas,
                 cache_bytes=cache_size,
+                cache_ttl_s=self._cache_ttl_s,
             )
             gateway = recipes.gateway(
                 cluster,

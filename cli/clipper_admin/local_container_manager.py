@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipper_admin import models
-from clipper_admin.container_manager import ContainerManager
+from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_ttl_s
 from clipper_admin.exceptions import (
     AlreadyRunningException,
     ClipperException,
@@ -55,6 +55,7 @@ class LocalContainerManager(ContainerManager):
         clipper_rpc_port: int = 7000,
         manager_port: int = 7001,
         redis_url: str = "",
+        cache_ttl_s: float = 0.0,
         transport: str = "auto",
         log_level: str = "info",
     ) -> None:
@@ -70,6 +71,7 @@ class LocalContainerManager(ContainerManager):
             clipper_rpc_port: wanted for gRPC predictions.
             manager_port: wanted for gRPC administration.
             redis_url: a Redis that somebody else runs; by default the cluster has its own.
+            cache_ttl_s: how many seconds a cached prediction is good for; 0: until others drive it out.
             transport: how gRPC is carried: auto, native or grpcio.
             log_level: what the processes log: debug, info, warning or error.
         """
@@ -87,6 +89,7 @@ class LocalContainerManager(ContainerManager):
             frontend_port=clipper_rpc_port,
             manager_port=manager_port,
             redis_url=redis_url,
+            cache_ttl_s=checked_ttl_s(cache_ttl_s),
             transport=transport,
             log_level=log_level,
         )
@@ -113,11 +116,23 @@ class LocalContainerManager(ContainerManager):
         qf_http_timeout_content: int = 300,
         num_frontend_replicas: int = 1,
     ) -> None:
-        """Starts the cluster; a frontend replica is one process of it. Images and thread pools mean nothing here."""
+        """Starts the cluster; a frontend replica is one process of it. Images and thread pools mean nothing here.
+
+        Args:
+            query_frontend_image: not used, as the next two.
+            mgmt_frontend_image: not used.
+            frontend_exporter_image: not used.
+            cache_size: the bytes of the frontend's cache of predictions, all counted; 0: no cache.
+            qf_http_thread_pool_size: not used, since the gateway takes as many threads as it needs.
+            qf_http_timeout_request: how many seconds the headers of a REST request may take to arrive.
+            qf_http_timeout_content: how many seconds a whole REST request may take to arrive.
+            num_frontend_replicas: processes of the frontend, which share its port and its cache's bytes.
+        """
         if query_frontend_image or mgmt_frontend_image or frontend_exporter_image:
             _log.warning("Images are ignored: a local cluster runs processes of this Python environment.")
         if num_frontend_replicas < 1:
             raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
+        checked_cache_size(cache_size)
         if self._directory.is_running():
             raise AlreadyRunningException(
                 f"{self._told_running()} Use connect() (`clipperctl status`) to work with it, or stop_all() "
@@ -128,6 +143,7 @@ class LocalContainerManager(ContainerManager):
             settings = replace(
                 self._wanted,
                 frontend_workers=num_frontend_replicas,
+                cache_bytes=cache_size,
                 header_timeout_s=qf_http_timeout_request,
                 body_timeout_s=qf_http_timeout_content,
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from clipperctl import output
+from clipperctl import output, texts
 from clipperctl.session import Session, with_session
 
 _LOOK_AGAIN_S = 0.2
@@ -30,6 +30,10 @@ Examples:
 @click.option("--manager-port", default=7001, show_default=True, help="gRPC administration.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where REST and gRPC predictions listen.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Frontend processes.")
+@click.option(
+    "--cache-size", type=click.IntRange(0), default=33554432, show_default=True, help="Bytes of cached predictions."
+)
+@click.option("--cache-ttl", type=texts.Objective(), default="0s", help="How long those are good.  [default: no limit]")
 @click.option("--redis-url", default="", metavar="URL", help="Redis of somebody else.  [default: its own]")
 @click.option("--transport", type=click.Choice(["auto", "native", "grpcio"]), default="auto", show_default=True)
 @click.option(
@@ -44,6 +48,8 @@ def start(
     manager_port: int,
     host: str,
     workers: int,
+    cache_size: int,
+    cache_ttl: int,
     redis_url: str,
     transport: str,
     log_level: str,
@@ -61,11 +67,12 @@ def start(
         clipper_rpc_port=frontend_port,
         manager_port=manager_port,
         redis_url=redis_url,
+        cache_ttl_s=cache_ttl / 1e6,
         transport=transport,
         log_level=log_level,
     )
     with session.working(f"Starting cluster {session.cluster}"):
-        ClipperConnection(local).start_clipper(num_frontend_replicas=workers)
+        ClipperConnection(local).start_clipper(cache_size=cache_size, num_frontend_replicas=workers)
         found = local.status()
     output.show(session.output, found.to_json(), f"Cluster {session.cluster} is running.\n{_places(found.addresses)}")
 

@@ -67,6 +67,12 @@ def test_an_index_with_a_password_stays_out_of_images(tmp_path: Path, monkeypatc
     assert "PIP_INDEX_URL" not in text
 
 
+def test_the_frontend_is_told_its_cache() -> None:
+    told = recipes.frontend("c", "i", "redis://r", 0, workers=2, cache_bytes=3, cache_ttl_s=1.5).environment
+    assert told["CLIPPER_FRONTEND_CACHE_BYTES"] == "3"
+    assert told["CLIPPER_FRONTEND_CACHE_TTL_S"] == "1.5"
+
+
 def test_every_part_of_ours_writes_nowhere_and_may_nothing() -> None:
     made = [
         recipes.redis("c", "redis", "volume"),
@@ -90,6 +96,7 @@ def test_every_part_of_ours_writes_nowhere_and_may_nothing() -> None:
         ),
         ({"redis_ip": "127.0.0.1"}, "each container itself"),
         ({"redis_ip": "localhost"}, "each container itself"),
+        ({"cache_ttl_s": -1}, "cache_ttl_s is -1"),
         ({"cluster_name": "Not_A_Name"}, "no name"),
         ({"cluster_name": "x" * (LONGEST_CLUSTER + 1)}, "too long"),
         ({"extra_container_kwargs": {"ports": {}}}, "cannot have ports"),

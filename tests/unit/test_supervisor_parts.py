@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from clipper_admin import LocalContainerManager
+from clipper_admin.exceptions import ClipperException
 from clipper_admin.supervisor.backoff import Backoff
 from clipper_admin.supervisor.cluster_dir import ClusterDir, read_json, write_atomically
 from clipper_admin.supervisor.commands import Commands
@@ -53,6 +55,21 @@ def test_only_predictions_and_rest_are_opened_to_the_network(commands: Commands)
     for private in (commands.manager(), redis, commands.replica(Deployment("m", "1", "/m", 1), 0)):
         assert not any("0.0.0.0" in word for word in private.program)
     assert redis.program[redis.program.index("--port") + 1] == "0"
+
+
+def test_the_cache_is_of_the_size_and_lifetime_that_the_cluster_was_started_with(commands: Commands) -> None:
+    program = replace(commands, settings=Settings(cache_bytes=1000, cache_ttl_s=2.5)).frontend().program
+    assert program[program.index("--cache-bytes") + 1] == "1000"
+    assert program[program.index("--cache-ttl-s") + 1] == "2.5"
+
+
+@pytest.mark.parametrize("cache_size", [-1, 2**40 + 1])
+def test_a_cache_of_a_size_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path, cache_size: int) -> None:
+    with pytest.raises(ClipperException, match=r"from 0 \(no cache\)"):
+        LocalContainerManager(home=tmp_path).start_clipper(cache_size=cache_size)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(ClipperException, match="cache_ttl_s is -1"):
+        LocalContainerManager(home=tmp_path, cache_ttl_s=-1)
 
 
 def test_redis_keeps_an_append_only_file_in_the_cluster_directory(commands: Commands) -> None:

@@ -91,7 +91,9 @@ def manager(cluster: str, image: str, redis_url: str, port: int) -> Recipe:
     )
 
 
-def frontend(cluster: str, image: str, redis_url: str, port: int, *, workers: int, cache_bytes: int) -> Recipe:
+def frontend(
+    cluster: str, image: str, redis_url: str, port: int, *, workers: int, cache_bytes: int, cache_ttl_s: float = 0.0
+) -> Recipe:
     """The frontend."""
     name = Part.FRONTEND.container(cluster)
     return Recipe(
@@ -105,6 +107,7 @@ def frontend(cluster: str, image: str, redis_url: str, port: int, *, workers: in
             "CLIPPER_FRONTEND_ADVERTISE": f"{name}:{FRONTEND_PORT}",
             "CLIPPER_FRONTEND_WORKERS": str(workers),
             "CLIPPER_FRONTEND_CACHE_BYTES": str(cache_bytes),
+            "CLIPPER_FRONTEND_CACHE_TTL_S": str(cache_ttl_s),
         },
         doors={Door.FRONTEND: (FRONTEND_PORT, port)},
         options=_HARDENED,

@@ -85,6 +85,7 @@ class Commands:
             *_module(sys.executable, "clipper_frontend"),
             *("--host", self.settings.host, "--port", str(self.settings.frontend_port)),
             *("--manager", self.addresses().manager, "--workers", str(self.settings.frontend_workers)),
+            *("--cache-bytes", str(self.settings.cache_bytes), "--cache-ttl-s", str(self.settings.cache_ttl_s)),
             *("--redis-url", self.addresses().redis_url, "--cluster", self.settings.cluster),
             *("--transport", self.settings.transport, "--log-level", self.settings.log_level),
         )

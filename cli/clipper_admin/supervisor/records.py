@@ -42,6 +42,10 @@ class Settings(Record):
     """Wanted for gRPC administration."""
     frontend_workers: int = 1
     """How many processes share the frontend's port."""
+    cache_bytes: int = 33554432
+    """What the frontend's prediction cache may take; 0 turns it off."""
+    cache_ttl_s: float = 0.0
+    """How long a cached prediction is good for; 0: until it is evicted."""
     header_timeout_s: int = 5
     """How long the headers of a REST request may take to arrive."""
     body_timeout_s: int = 300
