@@ -207,7 +207,16 @@ class Client:
             self._predict("DescribeApplication", request, response, timeout_s or self._timeout_s)
         )
 
-    def predict(self, asked: Description, value: object, *, version: str = "", context: str = "") -> Prediction:
+    def predict(
+        self,
+        asked: Description,
+        value: object,
+        *,
+        version: str = "",
+        context: str = "",
+        fresh: bool = False,
+        explain: bool = False,
+    ) -> Prediction:
         """Asks an application for one prediction.
 
         Args:
@@ -215,17 +224,31 @@ class Client:
             value: of its input type (bytes may be base64 text).
             version: that of the model; by default the current one.
             context: the user or session that asks.
+            fresh: has it computed, whatever the prediction cache knows.
+            explain: asks where the time went (`Prediction.timing`).
 
         Raises:
             ClipperError: the query's own, if the application has no default output.
         """
         request = predict_pb2.PredictRequest(
-            application=asked.application, input=to_input(value, asked.input_type), version=version, context=context
+            application=asked.application,
+            input=to_input(value, asked.input_type),
+            version=version,
+            context=context,
+            bypass_cache=fresh,
+            explain=explain,
         )
         return convert.prediction(self._predict("Predict", request, predict_pb2.PredictResponse, _patience_s(asked)))
 
     def predict_batch(
-        self, asked: Description, values: Iterable[object], *, version: str = "", context: str = ""
+        self,
+        asked: Description,
+        values: Iterable[object],
+        *,
+        version: str = "",
+        context: str = "",
+        fresh: bool = False,
+        explain: bool = False,
     ) -> list[Prediction | ClipperError]:
         """Asks an application for many predictions; as `predict`, with one result or error each, in order."""
         request = predict_pb2.PredictBatchRequest(
@@ -233,6 +256,8 @@ class Client:
             inputs=[to_input(value, asked.input_type) for value in values],
             version=version,
             context=context,
+            bypass_cache=fresh,
+            explain=explain,
         )
         found = self._predict("PredictBatch", request, predict_pb2.PredictBatchResponse, _patience_s(asked))
         return [convert.batch_result(each) for each in found.results]

@@ -61,6 +61,8 @@ class ModelVersion:
     data_path: str = ""
     max_batch_rows: int = 0
     """The largest batch; 0: the frontend's choice."""
+    no_cache: bool = False
+    """Whether each query is computed for itself: no answer is kept, or shared among identical queries."""
     is_current: bool = False
     created: datetime | None = None
 
@@ -110,6 +112,25 @@ class Contribution:
     weight: float
     latency_us: int
     """0 when it did not arrive."""
+    replica_id: int = 0
+    cached: bool = False
+    """Whether the prediction cache has answered."""
+    joined: bool = False
+    """Whether it was computed for an identical query that was under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of one query went."""
+
+    queue_us: int
+    """Until it was put into a batch; `linger_us` of that were spent waiting for more to come."""
+    linger_us: int
+    batch_rows: int
+    """How many inputs its batch had; 0 when there was none."""
+    model_us: int
+    network_us: int
+    total_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +153,6 @@ class Prediction:
     """NO_MODEL, NO_REPLICA, LATE, OVERLOADED, MODEL_ERROR, REPLICA_LOST or LOW_CONFIDENCE; empty if not a default."""
     default_explanation: str = ""
     confidence: float = 0.0
+    timing: Timing | None = None
+    """Only if asked for."""
     contributions: tuple[Contribution, ...] = ()

@@ -30,6 +30,9 @@ class Rollout(TypedDict, total=False):
     golden: Golden | None
     """Inputs with expected outputs, [(input, expected), …]: the version is asked them before it goes live, and is taken
     back if an answer differs. Instead of an output, a function may tell whether one will do. Default: none."""
+    cache: bool
+    """Whether frontends may keep its answers, and share one among identical queries that come at once. False for a
+    model that answers the same input differently. Default: True."""
 
 
 class Versions:
@@ -106,7 +109,7 @@ class Versions:
             labels: text for people.
             num_replicas: how many replicas to start; 0 makes a version live without any.
             batch_size: the largest batch; -1: the frontend's choice.
-            options: activate, golden: see `Rollout`.
+            options: activate, golden, cache: see `Rollout`.
 
         Raises:
             ClipperException: the version is there already, its replicas do not come up (whose last words are told), or
@@ -114,7 +117,7 @@ class Versions:
         """
         version = _checked(name, version)
         client, is_live = self.client, options.get("activate", True)
-        staged = _version(name, version, input_type, image, labels, batch_size)
+        staged = _version(name, version, input_type, image, labels, batch_size, cache=options.get("cache", True))
         examples = golden.checked(options.get("golden") or (), staged)
         if examples and num_replicas < 1:
             raise ClipperException("Golden examples need a replica to be asked: give num_replicas of at least 1.")
@@ -148,11 +151,13 @@ class Versions:
         image: str | None = None,
         labels: Sequence[str] | None = None,
         batch_size: int = -1,
+        *,
+        cache: bool = True,
     ) -> None:
         """Registers a version whose replicas somebody else starts, and makes it the current one."""
         version = _checked(name, version)
         with translated():
-            staged = _version(name, version, input_type, image or NO_CONTAINER, labels, batch_size)
+            staged = _version(name, version, input_type, image or NO_CONTAINER, labels, batch_size, cache=cache)
             self.client.create_model_version(staged, activate=True)
         _log.info("Successfully registered model %s:%s", name, version)
 
@@ -350,10 +355,19 @@ def _names(model_names: Sequence[str]) -> list[str]:
 
 
 def _version(
-    name: str, version: str, input_type: str, image: str, labels: Sequence[str] | None, batch_size: int
+    name: str,
+    version: str,
+    input_type: str,
+    image: str,
+    labels: Sequence[str] | None,
+    batch_size: int,
+    *,
+    cache: bool = True,
 ) -> ModelVersion:
     if batch_size < 1 and batch_size != -1:
         raise ClipperException(f"batch_size is {batch_size}; give the largest batch, or -1 for the frontend's choice.")
     with translated():
         kind = InputType.parse(input_type)
-    return ModelVersion(name, version, kind, tuple(labels or ()), image, max_batch_rows=max(batch_size, 0))
+    return ModelVersion(
+        name, version, kind, tuple(labels or ()), image, max_batch_rows=max(batch_size, 0), no_cache=not cache
+    )

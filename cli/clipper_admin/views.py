@@ -34,6 +34,7 @@ def model_version(found: ModelVersion) -> dict[str, Any]:
         "container_name": found.image,
         "model_data_path": found.data_path,
         "batch_size": found.max_batch_rows or -1,
+        "cache": not found.no_cache,
         "is_current_version": found.is_current,
     }
 

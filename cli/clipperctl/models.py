@@ -34,6 +34,7 @@ Examples:
 @click.option("--model-dir", type=click.Path(path_type=Path), help="Deploys a model directory (with a manifest.json).")
 @click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="How many copies run.")
 @click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--no-cache", is_flag=True, help="Computes every query: it answers the same input differently.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
 @click.option("--package", "packages", multiple=True, help="A package that it needs; may be repeated.")
 @with_session
@@ -47,6 +48,7 @@ def deploy(
     model_dir: Path | None,
     replicas: int,
     batch_size: int | None,
+    no_cache: bool,
     labels: tuple[str, ...],
     packages: tuple[str, ...],
 ) -> None:
@@ -64,6 +66,7 @@ def deploy(
         "num_replicas": replicas,
         "batch_size": batch_size or -1,
         "pkgs_to_install": list(packages),
+        "cache": not no_cache,
     }
     if place is None:
         assert model_dir is not None
@@ -92,14 +95,23 @@ Example:
 @click.option("--version", required=True, help="Text, unique per model.")
 @click.option("--input-type", type=click.Choice(INPUT_TYPES), required=True, help="What it takes.")
 @click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--no-cache", is_flag=True, help="Computes every query: it answers the same input differently.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
 @with_session
 def register(
-    session: Session, name: str, version: str, input_type: str, batch_size: int | None, labels: tuple[str, ...]
+    session: Session,
+    name: str,
+    version: str,
+    input_type: str,
+    batch_size: int | None,
+    no_cache: bool,
+    labels: tuple[str, ...],
 ) -> None:
     """Registers a version whose replicas somebody else starts, and makes it the current one."""
     with session.connected("Registering") as connection:
-        connection.register_model(name, version, input_type, labels=list(labels), batch_size=batch_size or -1)
+        connection.register_model(
+            name, version, input_type, labels=list(labels), batch_size=batch_size or -1, cache=not no_cache
+        )
         found = connection.get_model_info(name, version)
     output.show(session.output, found, f"Model {name}:{version} is registered.")
 

@@ -25,6 +25,7 @@ Examples:
   clipperctl predict greeter 'good morning'
   clipperctl predict cats @cat.jpg                     # input type bytes: the file as it is
   clipperctl predict hello-world '[1, 2]' --frontend 10.0.0.7:7000
+  clipperctl predict hello-world '[1, 2]' --explain    # where the time went, on stderr
 """
 )
 @click.argument("application", shell_complete=application_names)
@@ -32,8 +33,19 @@ Examples:
 @click.option("--batch", is_flag=True, help="VALUE is a JSON array of inputs.")
 @click.option("--version", default="", help="Asks this version of the model.  [default: the current one]")
 @click.option("--context", default="", metavar="USER", help="The user or session that asks.")
+@click.option("--fresh", is_flag=True, help="Has it computed, whatever the prediction cache knows.")
+@click.option("--explain", is_flag=True, help="Tells who has answered, and where the time went.")
 @with_session
-def predict(session: Session, application: str, value: str, batch: bool, version: str, context: str) -> None:
+def predict(
+    session: Session,
+    application: str,
+    value: str,
+    batch: bool,
+    version: str,
+    context: str,
+    fresh: bool,
+    explain: bool,
+) -> None:
     """Asks an application for a prediction, over gRPC.
 
     VALUE is JSON (strings also without quotation marks, bytes as base64); `-` reads stdin and @PATH a file. Prints the
@@ -42,12 +54,16 @@ def predict(session: Session, application: str, value: str, batch: bool, version
     with session.predicting() as client:
         asked = client.describe_application(application)
         if batch:
-            results = client.predict_batch(asked, texts.given_batch(value), version=version, context=context)
+            inputs = texts.given_batch(value)
+            results = client.predict_batch(
+                asked, inputs, version=version, context=context, fresh=fresh, explain=explain
+            )
         else:
-            found = client.predict(asked, texts.given(value, asked.input_type), version=version, context=context)
+            given = texts.given(value, asked.input_type)
+            found = client.predict(asked, given, version=version, context=context, fresh=fresh, explain=explain)
     if not batch:
         output.show(session.output, _data(found), _line(found))
-        _warn(found)
+        _tell(found)
         return
     from clipper_rpc.errors import ClipperError
 
@@ -59,7 +75,7 @@ def predict(session: Session, application: str, value: str, batch: bool, version
     output.show(session.output, data, "\n".join(lines))
     for each in results:
         if not isinstance(each, ClipperError):
-            _warn(each)
+            _tell(each)
     if any(isinstance(each, ClipperError) for each in results):
         click.get_current_context().exit(1)
 
@@ -74,6 +90,7 @@ def _data(found: Prediction) -> dict[str, Any]:
         **({"default_reason": found.default_reason} if found.default else {}),
         **({"default_explanation": found.default_explanation} if found.default else {}),
         "confidence": found.confidence,
+        **({"timing": dataclasses.asdict(found.timing)} if found.timing is not None else {}),
         "contributions": [dataclasses.asdict(each) for each in found.contributions],
     }
 
@@ -85,6 +102,9 @@ def _line(found: Prediction) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 
-def _warn(found: Prediction) -> None:
+def _tell(found: Prediction) -> None:
     if found.default:
         click.echo(f"query {found.query_id}: default output ({found.default_explanation})", err=True)
+    if found.timing is not None:
+        for line in texts.explained(found):
+            click.echo(f"query {found.query_id}: {line}", err=True)

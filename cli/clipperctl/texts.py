@@ -9,9 +9,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from clipper_admin.resources import Contribution, Prediction, Timing
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m)?")
 _MICROS = {"us": 1, "µs": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, None: 1}
@@ -30,6 +33,37 @@ class Objective(click.ParamType):  # type: ignore[type-arg]  # generic in its ty
         if found is None:
             self.fail(f"{value!r} is no time; write 50ms, 1.5s or 100000us.", param, ctx)
         return round(float(found[1]) * _MICROS[found[2]])
+
+
+def explained(found: Prediction) -> list[str]:
+    """Who has answered, and where the time went, a line for each."""
+    return [*map(_contributed, found.contributions), *([_timed(found.timing)] if found.timing is not None else [])]
+
+
+def _contributed(found: Contribution) -> str:
+    who = f"{found.model}:{found.version}"
+    if not found.latency_us:
+        return f"{who} did not answer in time"
+    how = "from the cache" if found.cached else f"replica {found.replica_id}"
+    if found.joined:
+        how += ", with an identical query that was under way"
+    return f"{who} answered after {_ms(found.latency_us)} ({how})"
+
+
+def _timed(timing: Timing) -> str:
+    parts = [f"{_ms(timing.total_us)} in all"]
+    if timing.batch_rows:
+        linger = f" ({_ms(timing.linger_us)} of it for more to come)" if timing.linger_us else ""
+        parts += [
+            f"{_ms(timing.queue_us)} in the queue{linger}",
+            f"{_ms(timing.model_us)} in the model, in a batch of {timing.batch_rows}",
+            f"{_ms(timing.network_us)} on the way there and back",
+        ]
+    return ", ".join(parts)
+
+
+def _ms(micros: int) -> str:
+    return f"{micros / 1000:.3g} ms"
 
 
 def default_output(text: str) -> Any:

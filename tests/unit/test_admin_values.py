@@ -109,6 +109,7 @@ def test_applications_and_versions_look_as_they_did_in_clipper() -> None:
         "container_name": "/image",
         "model_data_path": "",
         "batch_size": -1,
+        "cache": True,
         "is_current_version": True,
     }
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from clipper_admin import ClipperException
 from clipper_admin.exceptions import AlreadyRunningException, NotRunningException
+from clipper_admin.resources import Contribution, Prediction, Timing
 from clipper_rpc.errors import (
     ApplicationExists,
     ApplicationNotFound,
@@ -209,3 +210,29 @@ def test_wrong_usage_exits_with_2_and_starts_nothing(words: list[str], tmp_path:
     shown = CliRunner().invoke(cli, ["--home", str(tmp_path), *words])
     assert shown.exit_code == 2, shown.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_explained_answer_names_who_has_answered_and_where_the_time_went() -> None:
+    answered = Contribution("m", "1", 1.0, 9_000, replica_id=3)
+    timing = Timing(queue_us=4000, linger_us=2000, batch_rows=7, model_us=4000, network_us=1000, total_us=10_000)
+    found = Prediction(1, 6.5, False, timing=timing, contributions=(answered,))
+    assert texts.explained(found) == [
+        "m:1 answered after 9 ms (replica 3)",
+        "10 ms in all, 4 ms in the queue (2 ms of it for more to come), 4 ms in the model, in a batch of 7, "
+        "1 ms on the way there and back",
+    ]
+
+
+def test_an_explained_answer_of_the_cache_says_so_and_so_does_a_joined_one_and_a_late_model() -> None:
+    timing = Timing(queue_us=0, linger_us=0, batch_rows=0, model_us=0, network_us=0, total_us=30)
+    contributions = (
+        Contribution("hit", "1", 1.0, 1, cached=True),
+        Contribution("joined", "1", 1.0, 1500, replica_id=2, joined=True),
+        Contribution("late", "1", 0.0, 0),
+    )
+    assert texts.explained(Prediction(1, 6.5, False, timing=timing, contributions=contributions)) == [
+        "hit:1 answered after 0.001 ms (from the cache)",
+        "joined:1 answered after 1.5 ms (replica 2, with an identical query that was under way)",
+        "late:1 did not answer in time",
+        "0.03 ms in all",
+    ]

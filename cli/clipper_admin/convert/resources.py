@@ -20,6 +20,7 @@ from clipper_admin.resources import (
     ModelVersion,
     Prediction,
     Replica,
+    Timing,
 )
 from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import from_status
@@ -53,6 +54,7 @@ def model_version_message(version: ModelVersion) -> admin_pb2.ModelVersion:
         image=version.image,
         data_path=version.data_path,
         batching=batching,
+        no_cache=version.no_cache,
     )
 
 
@@ -93,6 +95,7 @@ def model_version(found: admin_pb2.ModelVersion) -> ModelVersion:
         image=found.image,
         data_path=found.data_path,
         max_batch_rows=found.batching.max_batch_rows,
+        no_cache=found.no_cache,
         is_current=found.state == admin_pb2.ModelVersion.STATE_ACTIVE,
         created=_time(found.create_time),
     )
@@ -144,8 +147,12 @@ def prediction(found: predict_pb2.PredictResponse) -> Prediction:
         default_reason=reason if found.default else "",
         default_explanation=found.default_explanation,
         confidence=found.confidence,
+        timing=_timing(found.timing) if found.HasField("timing") else None,
         contributions=tuple(
-            Contribution(each.model, each.version, each.weight, each.latency_us) for each in found.contributions
+            Contribution(
+                each.model, each.version, each.weight, each.latency_us, each.replica_id, each.cached, each.joined
+            )
+            for each in found.contributions
         ),
     )
 
@@ -163,6 +170,10 @@ def answer(found: trial_pb2.ModelVersionAnswer) -> object:
     if found.WhichOneof("outcome") == "failure":
         return Failure(found.failure.kind, found.failure.message)
     return from_output(found.output)
+
+
+def _timing(found: predict_pb2.Timing) -> Timing:
+    return Timing(found.queue_us, found.linger_us, found.batch_rows, found.model_us, found.network_us, found.total_us)
 
 
 def _time(found: Timestamp) -> datetime | None:
