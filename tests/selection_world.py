@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clipper_selection import Answer, Arm, Outcome, Policy, State, of_label, policy
+from clipper_selection import Answer, Arm, Outcome, Policy, State, of_label
 
 
 def outcome(arms: Sequence[Arm], losses: Mapping[str, float]) -> Outcome:
@@ -65,11 +65,22 @@ def learn(subject: Policy, rights: Rights, *, queries: int, seed: int, history: 
     return history
 
 
-def uniform_errors(rights: Mapping[str, float], queries: int) -> float:
-    """How many errors a policy makes that asks any model, in expectation."""
-    return queries * (1 - sum(rights.values()) / len(rights))
+def drifting(query: int) -> Mapping[str, float]:
+    """Five models, of which the best one fails from the 5,000th to the 10,000th query, as in the paper's figure 8."""
+    return {"a": 0.3 if 5000 <= query < 10_000 else 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "e": 0.5}
 
 
-def named(name: str, **parameters: float | str) -> Policy:
-    """A policy with parameters."""
-    return policy(name, parameters)
+def regret(history: History, rights: Mapping[str, float]) -> float:
+    """How many more errors than those of the best model were to be expected of the weights that models had."""
+    best = max(rights.values())
+    return sum(sum(weight * (best - rights[model]) for model, weight in each.items()) for each in history.shares)
+
+
+def uniform_regret(rights: Mapping[str, float], queries: int) -> float:
+    """The regret of asking anybody."""
+    return queries * (max(rights.values()) - sum(rights.values()) / len(rights))
+
+
+def mean_share(history: History, model: str, first: int, end: int) -> float:
+    """The weight that a model had on average from one query up to another."""
+    return sum(each.get(model, 0.0) for each in history.shares[first:end]) / (end - first)

@@ -13,7 +13,7 @@ from clipper_selection.parameters import Number, Parameter
 from clipper_selection.policy import Outcome, State
 
 PARAMETERS: tuple[Parameter, ...] = (
-    Number("memory", 0.0, 0.0, 1e12, "how many outcomes of a model count, the latest most; 0: all, for ever"),
+    Number("memory", 0.0, 0.0, 1e12, "how many outcomes count, the latest most; 0: all, for ever"),
     Number("inherit", 10.0, 0.0, 1e12, "with how many outcomes per model a new context starts, at most"),
 )
 """What policies that go by counts take."""
@@ -41,15 +41,21 @@ def count_of(state: State, model: str) -> Count:
 def counted(state: State, outcome: Outcome, memory: float = 0.0) -> dict[str, float]:
     """What to add for an outcome.
 
-    With a memory of m outcomes, a model that has n of them keeps a mean in which the newest weighs 1/min(n, m): once n
-    has reached m, as much is taken away as comes in. Source: Sutton and Barto, Reinforcement Learning (2018), §2.5.
+    With a memory of m, each outcome first takes 1/m of everything away: n ← n (1 - 1/m). So what is known of a model
+    that is not asked fades, and it gets another chance.
+
+    Source: Garivier and Moulines, "On upper-confidence bound policies for switching bandit problems" (2011), discounted
+    UCB; Raj and Kalyani, "Taming non-stationary bandits" (2017), the same for Thompson sampling.
     """
     added: dict[str, float] = {}
+    if memory:
+        for model in outcome.models:
+            known = count_of(state, model)
+            added[f"{model}/plays"] = -known.plays / max(memory, 1.0)
+            added[f"{model}/reward"] = -known.reward / max(memory, 1.0)
     for model, loss in outcome.losses.items():
-        known = count_of(state, model)
-        forgotten = min(max(known.plays + 1.0 - memory, 0.0), 1.0) if memory else 0.0
-        added[f"{model}/plays"] = 1.0 - forgotten
-        added[f"{model}/reward"] = 1.0 - loss - forgotten * known.mean
+        added[f"{model}/plays"] = added.get(f"{model}/plays", 0.0) + 1.0
+        added[f"{model}/reward"] = added.get(f"{model}/reward", 0.0) + 1.0 - loss
     return added
 
 
