@@ -2,89 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine_fakes import MS, FakeClock, FakeCluster, FakeReplica
+from engine_fakes import MS, FakeReplica
+from engines import LIMITS, Engine, copy, engine_with, outcomes, version
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipper_frontend.batch_policies import Policy
-from clipper_frontend.dispatch import Dispatcher
-from clipper_frontend.pool import Limits
 from clipper_frontend.query import Query, Reason
-from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
 from clipper_frontend.runtime import Failure as ModelFailure
 from clipper_frontend.runtime import Lost, Predictions
-
-LIMITS = Limits(max_batch_rows=4, max_queue_rows=8, max_batches_in_flight=1, max_attempts=3, max_batch_bytes=1_000_000)
-
-
-def version(label: str = "1", **batching: Any) -> Version:
-    batching.setdefault("policy", Policy.FIXED)
-    return Version("m", label, f"uid-{label}", 4, Batching(**batching))
-
-
-def copy(number: int = 0, label: str = "1", address: str | None = None) -> Replica:
-    return Replica("m", label, number, address or f"host:{label}{number}")
-
-
-def table(*entities: Version | Replica) -> RouteTable:
-    return RouteTable.of([Application("app", 4, 100 * MS, b"d", (Link("m"),)), Model("m", "1"), *entities])
-
-
-@dataclass
-class Engine:
-    """A dispatcher on fakes."""
-
-    limits: Limits = LIMITS
-    clock: FakeClock = field(default_factory=FakeClock)
-    done: list[Query] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.cluster = FakeCluster(self.clock)
-        self.dispatcher = Dispatcher(self.clock, self.cluster.connect, self.limits)
-        self.table = table()
-        self.count = 0
-
-    def apply(self, *entities: Version | Replica) -> None:
-        self.table = table(*entities)
-        self.dispatcher.apply(self.table)
-        self.clock.settle()
-
-    def submit(self, value: bytes = b"x", *, in_ms: float = 100, label: str = "1") -> Query:
-        group = self.table.groups.get(f"uid-{label}")
-        self.count += 1
-        now = self.clock.ns
-        query = Query(
-            self.count,
-            self.table.route("app"),
-            group.version if group else None,
-            value,
-            now,
-            now + int(in_ms * MS),
-            self.done.append,
-        )
-        self.dispatcher.submit(query, now)
-        return query
-
-    def ask(self, values: bytes = b"x", **how: Any) -> list[Query]:
-        """One query per byte, at once; then everything settles."""
-        queries = [self.submit(bytes([each]), **how) for each in values]
-        self.clock.settle()
-        return queries
-
-
-def engine_with(*replicas: Replica, limits: Limits = LIMITS, **batching: Any) -> tuple[Engine, list[FakeReplica]]:
-    engine = Engine(limits)
-    engine.apply(version(**batching), *replicas)
-    return engine, [engine.cluster[each.address] for each in replicas]
-
-
-def outcomes(queries: list[Query]) -> list[bytes | Reason]:
-    return [query.output if query.batch is not None else query.reason for query in queries]
-
 
 # The way of a query
 
