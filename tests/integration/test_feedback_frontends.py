@@ -5,107 +5,99 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import redis
 from schools import NAMES, Asker, Frontends, doubles, frontends, until
 
+from clipper.registry.v1 import registry_pb2
 from clipper.v1 import values_pb2
-from clipper_rpc.errors import ClipperError, FeedbackInterrupted, QueryNotFound, StoreUnavailable
+from clipper_rpc.errors import ApplicationNotFound, ClipperError, FeedbackInterrupted, QueryNotFound, StoreUnavailable
 from processes import RedisServer
 
 RIGHT = values_pb2.Output(number=1)
 
 
-@pytest.fixture
-async def house(tmp_path: Path, redis_url: str) -> AsyncIterator[Frontends]:
-    async with frontends(tmp_path, redis_url) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WINDOW_S = 3
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> AsyncIterator[Frontends]:
+    """A cluster in which every test has an application of its own name, that learns from losses of 0 or 1."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    async with frontends(tmp_path_factory.mktemp("frontends"), redis_server.url) as made:
         await made.models(right=1.0, wrong=0.0)
-        made.application("epsilon_greedy", "right", "wrong", loss="zero_one", epsilon=0)
         yield made
 
 
-async def test_counters_equal_what_was_acknowledged_though_a_frontend_is_killed_and_each_outcome_is_sent_twice(
-    house: Frontends,
-) -> None:
-    many = 10_000
-    (doomed, first), (_, second) = await asyncio.gather(house.start(), house.start())
-    todo = [f"token-{number}" for number in range(many)]
-    acknowledged: set[str] = set()
-    new = 0
-
-    async def tell(asker: Asker) -> None:
-        nonlocal new
-        while todo:
-            token = todo.pop()
-            try:
-                answer = await asker.tell(input=doubles(1), label=RIGHT, token=token)
-            except ClipperError:  # its frontend is gone: nobody knows whether it was counted
-                todo.append(token)
-                asker = second
-                continue
-            assert answer.learned != answer.duplicate
-            new += answer.learned
-            acknowledged.add(token)
-            if len(acknowledged) == many // 3 and doomed.is_running():
-                doomed.send_signal(signal.SIGKILL)
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(64):
-            tasks.create_task(tell(first))
-            tasks.create_task(tell(second))
-    assert not doomed.is_running() or doomed.wait() == -signal.SIGKILL
-    counted = {"right/plays": many, "right/reward": many, "wrong/plays": many, "wrong/reward": 0, "#observations": many}
-    assert len(acknowledged) == many
-    assert new <= many  # what the killed one had stored but not acknowledged was a duplicate then
-    assert house.stored() == counted
-
-    todo.extend(acknowledged)
-    new = 0
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(64):
-            tasks.create_task(tell(second))
-    assert new == 0
-    assert house.stored() == counted
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def askers(house: Frontends) -> tuple[Asker, Asker]:
+    """Two frontends that remember little."""
+    flags = ("--feedback-window-s", str(WINDOW_S), "--max-remembered-queries", "10", "--max-contexts", "3")
+    (_, one), (_, other) = await asyncio.gather(house.start(*flags), house.start(*flags))
+    return one, other
 
 
-async def test_what_one_frontend_learns_the_others_follow(house: Frontends) -> None:
-    (_, taught), (_, other) = await asyncio.gather(house.start(), house.start())
-    await other.predict()  # it knows the state as it was
+async def learning(house: Frontends, app: str, *askers: Asker, policy: str = "epsilon_greedy") -> None:
+    """Configures an application and waits until the frontends know it."""
+    given = {"epsilon": 0} if policy == "epsilon_greedy" else {}
+    house.application(policy, "right", "wrong", name=app, loss="zero_one", **given)
+    for asker in askers:
+        await until(partial(knows, asker, app))
+
+
+async def knows(asker: Asker, app: str) -> bool:
+    try:
+        await asker.predict(app=app)
+    except ApplicationNotFound:
+        return False
+    return True
+
+
+async def test_what_one_frontend_learns_the_others_follow(house: Frontends, askers: tuple[Asker, Asker]) -> None:
+    app, (taught, other) = "followed", askers
+    await learning(house, app, taught, other)
     for _ in range(5):
-        await taught.tell(input=doubles(1), label=values_pb2.Output(number=0))
+        await taught.tell(app=app, input=doubles(1), label=values_pb2.Output(number=0))
 
     async def follows() -> bool:
-        return (await other.predict()).output.number == 0
+        return (await other.predict(app=app)).output.number == 0
 
     await until(follows)
     for _ in range(10):
-        await other.tell(input=doubles(1), label=RIGHT, context="ann")
+        await other.tell(app=app, input=doubles(1), label=RIGHT, context="ann")
 
     async def follows_ann() -> bool:
-        return (await taught.predict(context="ann")).output.number == 1
+        return (await taught.predict(app=app, context="ann")).output.number == 1
 
     await until(follows_ann)
-    assert (await taught.predict(context="bob")).output.number == (await taught.predict()).output.number
+    assert (await taught.predict(app=app, context="bob")).output.number == (await taught.predict(app=app)).output.number
 
 
-async def test_an_answered_query_is_known_to_every_frontend_until_its_time_is_over(house: Frontends) -> None:
-    flags = ("--feedback-window-s", "2")
-    (_, asked), (_, told) = await asyncio.gather(house.start(*flags), house.start(*flags))
-    answer = await asked.predict(context="ann")
+async def test_an_answered_query_is_known_to_every_frontend_until_its_time_is_over(
+    house: Frontends, askers: tuple[Asker, Asker]
+) -> None:
+    app, (asked, told) = "remembered", askers
+    await learning(house, app, asked, told)
+    answer = await asked.predict(app=app, context="ann")
     chosen = answer.contributions[0].model
-    done = await told.tell(query_id=answer.query_id, reward=0.25, token="t")
+    done = await told.tell(app=app, query_id=answer.query_id, reward=0.25, token="t")
     assert done.learned
-    assert house.stored() == {f"{chosen}/plays": 1, f"{chosen}/reward": 0.25, "#observations": 1}
-    assert house.stored("ann") == house.stored()
-    assert (await asked.tell(query_id=answer.query_id, reward=1.0, token="t")).duplicate
-    with pytest.raises(QueryNotFound, match=r"up to 2 s after the answer"):
-        await told.tell(query_id=answer.query_id + 1, reward=1.0)
+    assert house.stored(app=app) == {f"{chosen}/plays": 1, f"{chosen}/reward": 0.25, "#observations": 1}
+    assert house.stored("ann", app=app) == house.stored(app=app)
+    assert (await asked.tell(app=app, query_id=answer.query_id, reward=1.0, token="t")).duplicate
+    with pytest.raises(QueryNotFound, match=f"up to {WINDOW_S} s after the answer"):
+        await told.tell(app=app, query_id=answer.query_id + 1, reward=1.0)
 
     async def is_over() -> bool:
         try:
-            await told.tell(query_id=answer.query_id, reward=1.0, token="t")
+            await told.tell(app=app, query_id=answer.query_id, reward=1.0, token="t")
         except QueryNotFound:
             return True
         return False
@@ -113,9 +105,10 @@ async def test_an_answered_query_is_known_to_every_frontend_until_its_time_is_ov
     assert await until(is_over)
 
 
-async def test_remembered_queries_and_contexts_are_bounded(house: Frontends) -> None:
-    _, asker = await house.start("--max-remembered-queries", "10", "--max-contexts", "3")
-    answers = [await asker.predict(number) for number in range(50)]
+async def test_remembered_queries_and_contexts_are_bounded(house: Frontends, askers: tuple[Asker, Asker]) -> None:
+    app, (asker, _) = "bounded", askers
+    await learning(house, app, asker)
+    answers = [await asker.predict(number, app=app) for number in range(50)]
 
     with redis.Redis.from_url(house.redis_url) as client:
 
@@ -125,28 +118,31 @@ async def test_remembered_queries_and_contexts_are_bounded(house: Frontends) -> 
         await until(is_bounded)
         assert len(list(client.scan_iter(NAMES.shown_prefix + "*", count=1000))) == 10
         for number in range(8):
-            await asker.tell(input=doubles(1), label=RIGHT, context=f"user-{number}")
-        prefix = NAMES.context_prefix("app", 1)
+            await asker.tell(app=app, input=doubles(1), label=RIGHT, context=f"user-{number}")
+        prefix = NAMES.context_prefix(app, 1)
         kept = {key.decode().removeprefix(prefix) for key in client.scan_iter(prefix + "*", count=1000)}
         assert kept == {"user-5", "user-6", "user-7"}
-        assert client.zcard(NAMES.contexts("app", 1)) == 3
+        assert client.zcard(NAMES.contexts(app, 1)) == 3
         assert all(0 < client.pttl(prefix + context) <= 30 * 86_400_000 for context in kept)
-    assert house.stored()["#observations"] == 8
+    assert house.stored(app=app)["#observations"] == 8
 
 
-async def test_another_policy_starts_with_nothing_and_is_not_taught_what_the_old_one_showed(house: Frontends) -> None:
-    _, asker = await house.start()
-    answer = await asker.predict()
-    assert (await asker.tell(query_id=answer.query_id, reward=1.0)).learned
-    house.application("ucb1", "right", "wrong", generation=5)
+async def test_another_policy_starts_with_nothing_and_is_not_taught_what_the_old_one_showed(
+    house: Frontends, askers: tuple[Asker, Asker]
+) -> None:
+    app, (asker, _) = "replaced", askers
+    await learning(house, app, asker)
+    answer = await asker.predict(app=app)
+    assert (await asker.tell(app=app, query_id=answer.query_id, reward=1.0)).learned
+    house.application("ucb1", "right", "wrong", name=app, generation=5)
 
     async def is_stale() -> bool:
-        return not (await asker.tell(query_id=answer.query_id, reward=1.0)).learned
+        return not (await asker.tell(app=app, query_id=answer.query_id, reward=1.0)).learned
 
     await until(is_stale)
-    assert house.stored(generation=5) == {}
-    assert (await asker.tell(input=doubles(1), label=RIGHT)).learned
-    assert house.stored(generation=5)["#observations"] == 1
+    assert house.stored(app=app, generation=5) == {}
+    assert (await asker.tell(app=app, input=doubles(1), label=RIGHT)).learned
+    assert house.stored(app=app, generation=5)["#observations"] == 1
 
 
 async def test_without_redis_predictions_go_on_by_the_last_state_and_feedback_is_refused(
@@ -192,16 +188,63 @@ async def test_without_redis_predictions_go_on_by_the_last_state_and_feedback_is
         assert house.stored()["#observations"] == counted["#observations"] + 2
 
 
-async def test_models_that_do_not_answer_are_left_out_and_if_none_does_the_sender_is_told(house: Frontends) -> None:
+async def test_models_that_do_not_answer_are_left_out_and_if_none_does_the_sender_is_told(
+    house: Frontends, askers: tuple[Asker, Asker]
+) -> None:
+    app, (asker, _) = "partial", askers
     await house.models(lost=0.0)
     [key] = [key for key, each in house.registry.entities.items() if each.replica.model == "lost"]
-    from clipper.registry.v1 import registry_pb2
-
     house.registry.put(deleted=[registry_pb2.EntityKey.FromString(key)])
-    house.application("ucb1", "right", "lost")
     house.application("ucb1", "lost", name="deaf")
-    _, asker = await house.start()
-    assert (await asker.tell(input=doubles(1), label=RIGHT)).learned
-    assert {name.partition("/")[0] for name in house.stored()} == {"right", "#observations"}
+    house.application("ucb1", "right", "lost", name=app)
+    await until(partial(knows, asker, app))
+    assert (await asker.tell(app=app, input=doubles(1), label=RIGHT)).learned
+    assert {name.partition("/")[0] for name in house.stored(app=app)} == {"right", "#observations"}
     with pytest.raises(ClipperError, match="No replica of model lost:1"):
         await asker.tell(app="deaf", input=doubles(1), label=RIGHT)
+
+
+async def test_counters_equal_what_was_acknowledged_though_a_frontend_is_killed_and_each_outcome_is_sent_twice(
+    house: Frontends, askers: tuple[Asker, Asker]
+) -> None:
+    many, app = 10_000, "exact"
+    doomed, first = await house.start()
+    second = askers[0]
+    await learning(house, app, first, second)
+    todo = [f"token-{number}" for number in range(many)]
+    acknowledged: set[str] = set()
+    new = 0
+
+    async def tell(asker: Asker) -> None:
+        nonlocal new
+        while todo:
+            token = todo.pop()
+            try:
+                answer = await asker.tell(app=app, input=doubles(1), label=RIGHT, token=token)
+            except ClipperError:  # its frontend is gone: nobody knows whether it was counted
+                todo.append(token)
+                asker = second
+                continue
+            assert answer.learned != answer.duplicate
+            new += answer.learned
+            acknowledged.add(token)
+            if len(acknowledged) == many // 3 and doomed.is_running():
+                doomed.send_signal(signal.SIGKILL)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(64):
+            tasks.create_task(tell(first))
+            tasks.create_task(tell(second))
+    assert not doomed.is_running() or doomed.wait() == -signal.SIGKILL
+    counted = {"right/plays": many, "right/reward": many, "wrong/plays": many, "wrong/reward": 0, "#observations": many}
+    assert len(acknowledged) == many
+    assert new <= many  # what the killed one had stored but not acknowledged was a duplicate then
+    assert house.stored(app=app) == counted
+
+    todo.extend(acknowledged)
+    new = 0
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(64):
+            tasks.create_task(tell(second))
+    assert new == 0
+    assert house.stored(app=app) == counted
