@@ -19,6 +19,8 @@ and beside it, what keeps it up to date:
 client                    calls to whichever manager answers
 watch, convert            the configuration, followed
 query_ids, instance       ids in ranges; this process, shown to people
+observing, metrics        who looks on: counts queries and batches, follows single ones
+causes, metrics_export    how that is told: why there was no prediction, and all numbers by their names
 backoff                   how long to wait before trying again
 app, settings, workers    the process: wiring, flags, several processes on one port
 """

@@ -14,8 +14,10 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -29,6 +31,9 @@ from clipper_frontend.clock import LoopClock
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
 from clipper_frontend.instance import Registration
+from clipper_frontend.metrics import Metrics
+from clipper_frontend.metrics_export import families
+from clipper_frontend.observing import Observer
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
@@ -45,6 +50,9 @@ from clipper_rpc import choose, lifecycle, logs
 from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
+from clipper_rpc.telemetry.endpoint import Page, serving, serving_at, text_page
+from clipper_rpc.telemetry.export import Exposition
+from clipper_rpc.telemetry.tracing import tracing_of
 from clipper_rpc.transport import ServerOptions, Transport
 
 _log = logging.getLogger(__name__)
@@ -64,20 +72,35 @@ async def serve(settings: Settings, stop: StopRequest) -> None:
     clock = LoopClock(asyncio.get_running_loop())
     transport = choose.transport(settings.transport)
     registry = RegistryClient(transport, settings.manager, max_message_bytes=_MANAGER_MESSAGE_BYTES)
+    tracing = tracing_of("frontend")
+    observer = Observer(Metrics(clock), tracing, follows=_log.isEnabledFor(logging.DEBUG))
     try:
-        async with _engine(settings, transport, clock, registry) as (predictor, feedback, is_ready):
-            if await _unless_stopped(is_ready, stop):
-                await _listen(settings, stop, transport, clock, registry, predictor, feedback)
+        async with _engine(settings, transport, clock, registry, observer) as engine:
+            if await _unless_stopped(engine.is_ready, stop):
+                await _listen(settings, stop, transport, clock, registry, engine, observer)
     finally:
         await registry.close()
+        if tracing is not None:
+            await tracing.close()
         _log.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What answers queries and takes feedback, and what to wait for before it can be asked."""
+
+    predictor: Predictor
+    feedback: FeedbackService
+    is_ready: Awaitable[object]
+    metrics: str
+    """Where its metrics are told."""
 
 
 @asynccontextmanager
 async def _engine(
-    settings: Settings, transport: Transport, clock: LoopClock, registry: RegistryClient
-) -> AsyncIterator[tuple[Predictor, FeedbackService, Awaitable[object]]]:
-    """The predictor with all that it stands on, what takes feedback, and what to wait for before they can be asked."""
+    settings: Settings, transport: Transport, clock: LoopClock, registry: RegistryClient, observer: Observer
+) -> AsyncIterator[_Engine]:
+    """The engine with all that it stands on."""
     school = School(_selection_store(settings), clock, max_contexts=settings.max_cached_contexts)
     async with school.running(), asyncio.TaskGroup() as tasks:
         # an input may fill a message, and a batch of one carries it with a few bytes around it
@@ -88,7 +111,8 @@ async def _engine(
             max_message_bytes=message_bytes,
             late_answers_ns=round(settings.late_answers_ms * 1e6),
         )
-        dispatcher = Dispatcher(clock, connections.connect, _limits(settings))
+        connect = observer.metrics.counting(connections.connect)
+        dispatcher = Dispatcher(clock, connect, _limits(settings), observer.sending)
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
         cached = _cached(settings, dispatcher, clock)
         outputs = Outputs()
@@ -98,13 +122,18 @@ async def _engine(
         feedback = FeedbackService(predictor, teacher, clock, tasks)
 
         def use(table: RouteTable) -> None:
+            observer.metrics.follow(table)
             school.use(table)
             predictor.use(table)
 
         watch = Watch(registry, use, clock.sleep)
         following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
+        told = families(observer.metrics, dispatcher, cached if isinstance(cached, CachedDispatcher) else None)
+        exposition = Exposition([told], process="frontend", transport=transport.name)
         try:
-            yield predictor, feedback, asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
+            async with _telling(settings, {"/metrics": text_page(exposition.text)}) as metrics:
+                is_ready = asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
+                yield _Engine(predictor, feedback, is_ready, metrics)
         finally:
             dispatcher.close()
             cached.close()
@@ -113,26 +142,34 @@ async def _engine(
             await connections.close()
 
 
+def _telling(settings: Settings, pages: Mapping[str, Page]) -> AbstractAsyncContextManager[str]:
+    """Serves pages to whoever watches: to everybody, or as a worker to the parent."""
+    if settings.told_at is not None:
+        return serving_at(pages, settings.told_at)
+    return serving(pages, settings.host, settings.metrics_port)
+
+
 async def _listen(
     settings: Settings,
     stop: StopRequest,
     transport: Transport,
     clock: LoopClock,
     registry: RegistryClient,
-    predictor: Predictor,
-    feedback: FeedbackService,
+    engine: _Engine,
+    observer: Observer,
 ) -> None:
     service = PredictService(
-        predictor,
+        engine.predictor,
         clock,
         max_batch_inputs=settings.max_batch_inputs,
         max_stream_queries=settings.max_stream_queries,
+        observer=observer,
     )
     health = Health(PREDICT_SERVICE, FEEDBACK_SERVICE)
     server = await transport.serve(
         {
             **service.methods(),
-            **feedback.methods(),
+            **engine.feedback.methods(),
             **health.methods(),
             **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _HEALTH_SERVICE]),
         },
@@ -146,7 +183,7 @@ async def _listen(
     async with asyncio.TaskGroup() as tasks:
         renewing = tasks.create_task(registration.run())
         health.set_serving(True)
-        _tell_ready(settings, address)
+        _tell_ready(settings, address, engine.metrics)
         await stop.wait()
         _log.info("stopping", extra={"grace_s": settings.grace_s})
         health.end()
@@ -197,11 +234,11 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _tell_ready(settings: Settings, address: str) -> None:
-    _log.info("listening", extra={"address": address})
+def _tell_ready(settings: Settings, address: str, metrics: str) -> None:
+    _log.info("listening", extra={"address": address, "metrics": metrics})
     if settings.ready_fd is not None:
         with os.fdopen(settings.ready_fd, "w", encoding="utf-8") as ready:
-            ready.write(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+            ready.write(json.dumps({"address": address, "metrics": metrics, "pid": os.getpid()}) + "\n")
 
 
 async def _run(settings: Settings, stop: StopRequest) -> None:
@@ -210,7 +247,7 @@ async def _run(settings: Settings, stop: StopRequest) -> None:
     if settings.workers == 1:
         await serve(settings, stop)
     else:
-        await serve_with_workers(settings, stop, lambda address: _tell_ready(settings, address))
+        await serve_with_workers(settings, stop, partial(_tell_ready, settings))
 
 
 _HELP = """Answers queries over gRPC (clipper.v1.PredictService and FeedbackService).

@@ -11,6 +11,7 @@ from itertools import islice
 from clipper_frontend import codec
 from clipper_frontend.deadlines import Clock
 from clipper_frontend.joint import AnyQuery
+from clipper_frontend.observing import Followed, Observer
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.status import for_caller
 from clipper_rpc.transport import StreamCall, UnaryCall
@@ -23,6 +24,7 @@ class BatchCall:
 
     Args:
         start: starts the query for one input; raises what is wrong with it.
+        followed: the call, if it is followed.
     """
 
     def __init__(
@@ -31,14 +33,18 @@ class BatchCall:
         inputs: Sequence[bytes],
         start: Callable[[bytes, Callable[[AnyQuery], None]], AnyQuery],
         clock: Clock,
+        observer: Observer,
         *,
         explain: bool,
+        followed: Followed | None = None,
     ) -> None:
         self._call = call
         self._inputs = enumerate(inputs)
         self._start = start
         self._clock = clock
+        self._observer = observer
         self._explain = explain
+        self._followed = followed
         self._queries: list[AnyQuery] = []
         self._results: list[codec.Result] = [codec.NO_RESULT] * len(inputs)
         self._missing = len(inputs)
@@ -51,23 +57,30 @@ class BatchCall:
         now = list(islice(self._inputs, _INPUTS_PER_TURN))
         for index, value in now:
             try:
-                self._queries.append(self._start(value, partial(self._done, index)))
+                query = self._start(value, partial(self._done, index))
+                self._queries.append(query)
+                if self._followed is not None:
+                    self._observer.follow(query, self._followed)
             except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
                 self._put(index, codec.error_result(for_caller(error, process="frontend")))
         if len(now) == _INPUTS_PER_TURN:
             self._clock.call_soon(self.proceed)
         elif not self._results:
-            self._call.reply(codec.batch_response(self._results))
+            self._reply()
 
     def leave(self) -> None:
         """The caller has left, with all its queries."""
         self._has_left = True
         for query in self._queries:
-            query.leave()
+            self._observer.left(query)
+        if self._followed is not None:
+            self._observer.close(self._followed, "CANCELLED")
 
     def _done(self, index: int, query: AnyQuery) -> None:
+        now_ns = self._clock.now_ns()
+        self._observer.answered(query, now_ns, self._call)
         try:
-            result = codec.result(query, self._clock.now_ns(), explain=self._explain)
+            result = codec.result(query, now_ns, explain=self._explain)
         except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
             result = codec.error_result(for_caller(error, process="frontend"))
         self._put(index, result)
@@ -77,14 +90,20 @@ class BatchCall:
         self._missing -= 1
         if not self._missing:
             self._queries.clear()
-            self._call.reply(codec.batch_response(self._results))
+            self._reply()
+
+    def _reply(self) -> None:
+        self._call.reply(codec.batch_response(self._results))
+        if self._followed is not None:
+            self._observer.close(self._followed)
 
 
 class StreamSession:
     """The queries of one stream that are under way, and the responses that wait to be sent."""
 
-    def __init__(self, call: StreamCall, now_ns: Callable[[], int], *, max_queries: int) -> None:
+    def __init__(self, call: StreamCall, now_ns: Callable[[], int], observer: Observer, *, max_queries: int) -> None:
         self._call = call
+        self._observer = observer
         self._now_ns = now_ns
         self._max_queries = max_queries
         self._under_way: set[AnyQuery] = set()
@@ -106,8 +125,10 @@ class StreamSession:
     def done(self, tag: int, explain: bool, query: AnyQuery) -> None:
         """Answers a query."""
         self._under_way.discard(query)
+        now_ns = self._now_ns()
+        self._observer.answered(query, now_ns, self._call)
         try:
-            self._outbox.append(codec.stream_response(tag, query, self._now_ns(), explain=explain))
+            self._outbox.append(codec.stream_response(tag, query, now_ns, explain=explain))
         except Exception as error:  # noqa: BLE001  # told in its place; its neighbours go on
             self._outbox.append(codec.stream_error(tag, for_caller(error, process="frontend")))
         self._has_work.set()
@@ -137,5 +158,5 @@ class StreamSession:
     def leave(self) -> None:
         """The caller has left, with all its queries that are under way."""
         for query in self._under_way:
-            query.leave()
+            self._observer.left(query)
         self._under_way.clear()

@@ -12,6 +12,14 @@ from clipper_frontend.routes import Replica, Version
 Metadata = tuple[tuple[str, str | bytes], ...]
 """What goes along with a batch: which request, which trace."""
 
+
+class Along(tuple[tuple[str, str | bytes], ...]):
+    """A batch's metadata, of whose end somebody wants to be told."""
+
+    ended: Callable[[str], None]
+    """Called once: with what went wrong, or nothing."""
+
+
 Sending = Callable[[Version, Sequence[Query], int], Metadata]
 """Is told of a batch that is about to be sent, with the time, and says what goes along with it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -115,6 +116,10 @@ class Settings(BaseSettings):
     """How many of these states each process keeps at hand, per application."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = MAX_MESSAGE_BYTES
     """The largest message, each way."""
+    metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 1390
+    """The port of its metrics; 0 takes a free one (as if it is taken), -1 is off."""
+    told_at: Path | None = None
+    """Set for a worker: the socket at which it tells its parent about itself, beside those of its siblings."""
     shared_port: bool = False
     """Set for a worker: other processes listen on the port too."""
     parent_fd: Annotated[int, Field(ge=0)] | None = None
@@ -125,7 +130,7 @@ class Settings(BaseSettings):
         return [text for name, value in self for text in _flag(name, value)]
 
 
-_INTERNAL = frozenset(("shared_port", "parent_fd"))
+_INTERNAL = frozenset(("shared_port", "parent_fd", "told_at"))
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:

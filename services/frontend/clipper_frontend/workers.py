@@ -13,13 +13,18 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 from clipper_frontend.backoff import Backoff
 from clipper_frontend.settings import Settings
 from clipper_rpc.lifecycle import StopRequest, first_line
+from clipper_rpc.telemetry.endpoint import Page, serving
+from clipper_rpc.telemetry.siblings import ask_all, merged, socket_of
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +56,9 @@ def _socket(host: str) -> socket.socket:
 class Workers:
     """The children of one parent."""
 
-    def __init__(self, settings: Settings, port: int) -> None:
+    def __init__(self, settings: Settings, port: int, siblings: Path) -> None:
         self._settings = settings
+        self._siblings = siblings
         self._port = port
         self._not_ready = settings.workers
         self._running: set[asyncio.subprocess.Process] = set()
@@ -60,13 +66,13 @@ class Workers:
         self.are_ready = asyncio.Event()
         """Set once each of them has been ready."""
 
-    async def keep(self, parent_fd: int) -> None:
+    async def keep(self, name: str, parent_fd: int) -> None:
         """Keeps one worker running until `stop`. `parent_fd` is closed when this process ends."""
         backoff = Backoff()
         was_ready = False
         while not self._stopping.is_set():
             started_s = time.monotonic()
-            process, ready = await self._start(parent_fd)
+            process, ready = await self._start(name, parent_fd)
             self._running.add(process)
             is_ready = b"address" in await first_line(ready)
             if is_ready and not was_ready:
@@ -91,7 +97,7 @@ class Workers:
             if process.returncode is None:
                 process.send_signal(how)
 
-    async def _start(self, parent_fd: int) -> tuple[asyncio.subprocess.Process, int]:
+    async def _start(self, name: str, parent_fd: int) -> tuple[asyncio.subprocess.Process, int]:
         """Starts a worker; the descriptor gets its line when it is ready, and ends when it ends."""
         ready, told = os.pipe()
         own = self._settings.model_copy(
@@ -102,6 +108,7 @@ class Workers:
                 "shared_port": True,
                 "ready_fd": told,
                 "parent_fd": parent_fd,
+                "told_at": socket_of(self._siblings, name),
             }
         )
         try:
@@ -122,8 +129,10 @@ class Workers:
         return process, ready
 
 
-async def serve_with_workers(settings: Settings, stop: StopRequest, on_ready: Callable[[str], None]) -> None:
-    """Runs the parent until it is asked to stop. `on_ready` gets the address once all workers answer.
+async def serve_with_workers(settings: Settings, stop: StopRequest, on_ready: Callable[[str, str], None]) -> None:
+    """Runs the parent until it is asked to stop.
+
+    `on_ready` gets both addresses, of queries and of metrics, once all workers answer.
 
     Raises:
         OSError: the port is taken.
@@ -132,25 +141,39 @@ async def serve_with_workers(settings: Settings, stop: StopRequest, on_ready: Ca
     port: int = held.getsockname()[1]
     alive, parent_end = os.pipe()  # nothing is ever written
     try:
-        workers = Workers(settings, port)
-        async with asyncio.TaskGroup() as tasks:
-            keepers = [tasks.create_task(workers.keep(alive)) for _ in range(settings.workers)]
-            ready = tasks.create_task(_when_ready(workers, f"{settings.host}:{port}", on_ready))
-            await stop.wait()
-            ready.cancel()
-            workers.stop()
-            _, slow = await asyncio.wait(keepers, timeout=settings.grace_s + _AFTER_GRACE_S)
-            if slow:
-                _log.warning("workers_killed", extra={"workers": len(slow)})
-                workers.stop(signal.SIGKILL)
-            for keeper in slow:
-                keeper.cancel()
+        with tempfile.TemporaryDirectory(prefix="clipper-frontend-") as directory:
+            siblings = Path(directory)
+            pages = {"/metrics": Page(partial(_told_by_all, siblings))}
+            async with serving(pages, settings.host, settings.metrics_port) as metrics:
+                told = partial(on_ready, f"{settings.host}:{port}", metrics)
+                await _serve(settings, stop, Workers(settings, port, siblings), alive, told)
     finally:
         os.close(alive)
         os.close(parent_end)
         held.close()
 
 
-async def _when_ready(workers: Workers, address: str, on_ready: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, stop: StopRequest, workers: Workers, alive: int, on_ready: Callable[[], None]
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        keepers = [tasks.create_task(workers.keep(str(number), alive)) for number in range(settings.workers)]
+        ready = tasks.create_task(_when_ready(workers, on_ready))
+        await stop.wait()
+        ready.cancel()
+        workers.stop()
+        _, slow = await asyncio.wait(keepers, timeout=settings.grace_s + _AFTER_GRACE_S)
+        if slow:
+            _log.warning("workers_killed", extra={"workers": len(slow)})
+            workers.stop(signal.SIGKILL)
+        for keeper in slow:
+            keeper.cancel()
+
+
+async def _when_ready(workers: Workers, on_ready: Callable[[], None]) -> None:
     await workers.are_ready.wait()
-    on_ready(address)
+    on_ready()
+
+
+async def _told_by_all(siblings: Path) -> bytes:
+    return merged(await ask_all(siblings, "/metrics"), "worker")

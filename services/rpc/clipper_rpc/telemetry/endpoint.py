@@ -42,10 +42,23 @@ async def serving(pages: Mapping[str, Page], host: str, port: int) -> AsyncItera
     try:
         await endpoint.listen(host, port)
     except OSError as error:
+        if not port:
+            raise
         await endpoint.listen(host, 0)
         _log.warning(
             "metrics_port_taken", extra={"wanted": f"{host}:{port}", "using": endpoint.address, "problem": str(error)}
         )
+    try:
+        yield endpoint.address
+    finally:
+        await endpoint.close()
+
+
+@contextlib.asynccontextmanager
+async def serving_at(pages: Mapping[str, Page], path: Path) -> AsyncIterator[str]:
+    """Serves pages at a unix socket while it is open."""
+    endpoint = Endpoint(pages)
+    await endpoint.listen_at(path)
     try:
         yield endpoint.address
     finally:
@@ -79,7 +92,8 @@ class Endpoint:
         self.address = f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
 
     async def listen_at(self, path: Path) -> None:
-        """Listens at a unix socket."""
+        """Listens at a unix socket, in the place of whoever did before."""
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
         self._server = await asyncio.start_unix_server(self._accept, path, limit=_MAX_HEAD_BYTES)
         self.address = str(path)

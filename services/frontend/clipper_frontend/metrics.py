@@ -1,0 +1,272 @@
+"""What the frontend counts, by application, model version and replica; every name is in here.
+
+Counted in plain Python: two or three additions per query, some more per batch. `metrics_export` tells it to whoever
+looks. Labels are bounded: by the configuration, whose names they are, and by a most of each beyond which they share
+the label "other".
+
+Rules of this file
+ 1. Pure but for its clock: it looks on, and changes nothing on the way of a query.
+ 2. What is no longer configured is no longer told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
+
+from clipper_frontend.deadlines import Clock
+from clipper_frontend.joint import AnyQuery
+from clipper_frontend.predictor import error_of
+from clipper_frontend.query import Query, Reason
+from clipper_frontend.routes import Replica, RouteTable, Version
+from clipper_frontend.runtime import (
+    Along,
+    Answer,
+    Call,
+    Connect,
+    Description,
+    Failure,
+    Lost,
+    Metadata,
+    Predictions,
+    Runtime,
+    TimedOut,
+)
+from clipper_rpc.errors import ClipperError
+from clipper_rpc.telemetry.meter import TICK_NS, Meter
+from clipper_rpc.telemetry.tally import OTHER, ROWS, Histogram, Slots
+
+_MOST_APPLICATIONS = 1000
+_MOST_VERSIONS = 2000
+_MOST_REPLICAS = 4000
+_MOST_KINDS = 32
+
+VersionKey = tuple[str, str]
+ReplicaKey = tuple[str, str, str]
+
+
+class ApplicationTally:
+    """The answers of one application."""
+
+    __slots__ = ("defaults", "errors", "failed", "meter", "objective_ns", "predictions", "reasons")
+
+    def __init__(self, now_ns: int) -> None:
+        self.predictions = Histogram()
+        """How long predictions took, from arrival to reply."""
+        self.defaults = Histogram()
+        """How long default outputs took."""
+        self.failed = Histogram()
+        """How long queries took that had an error for an answer."""
+        self.reasons: dict[str, int] = {}
+        """Default outputs, by reason."""
+        self.errors: Slots[str, list[int]] = Slots(lambda: [0], OTHER, most=_MOST_KINDS)
+        """Errors that callers got, by kind: of queries, and of calls that asked for what cannot be."""
+        self.objective_ns = 0
+        self.meter = Meter(now_ns)
+
+    @property
+    def answers(self) -> int:
+        """How many queries were answered, however."""
+        return self.predictions.count + self.defaults.count + self.failed.count
+
+    def follow(self, objective_ns: int) -> None:
+        """Has a bucket that ends at the objective."""
+        self.objective_ns = objective_ns
+        for each in (self.predictions, self.defaults, self.failed):
+            each.include(objective_ns)
+
+
+class VersionTally:
+    """The queries for one model version."""
+
+    __slots__ = ("errors", "meter", "predictions", "waits")
+
+    def __init__(self, now_ns: int) -> None:
+        self.waits = Histogram()
+        """From arrival until a query was put into a batch."""
+        self.predictions = 0
+        self.errors: Slots[str, list[int]] = Slots(lambda: [0], OTHER, most=_MOST_KINDS)
+        """Inputs that the model failed on, by the kind of its error."""
+        self.meter = Meter(now_ns)
+
+
+class ReplicaTally:
+    """The batches of one replica."""
+
+    __slots__ = ("failures", "models", "round_trips", "rows")
+
+    def __init__(self) -> None:
+        self.rows = Histogram(ROWS)
+        self.round_trips = Histogram()
+        """From sending a batch to its answer."""
+        self.models = Histogram()
+        """The model's own time for a batch, where its runtime tells."""
+        self.failures: dict[str, int] = {}
+        """Batches that came back undone: timed_out, lost, refused, failed."""
+
+
+class Metrics:
+    """Everything that one frontend process counts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        now_ns = clock.now_ns
+
+        self.applications: Slots[str, ApplicationTally] = Slots(
+            lambda: ApplicationTally(now_ns()), OTHER, most=_MOST_APPLICATIONS
+        )
+        self.versions: Slots[VersionKey, VersionTally] = Slots(
+            lambda: VersionTally(now_ns()), (OTHER, OTHER), most=_MOST_VERSIONS
+        )
+        self.replicas: Slots[ReplicaKey, ReplicaTally] = Slots(ReplicaTally, (OTHER, OTHER, OTHER), most=_MOST_REPLICAS)
+        self._known: frozenset[str] = frozenset()
+        self._is_ticking = False
+
+    def follow(self, table: RouteTable) -> None:
+        """Tells of what the table has, from now on."""
+        self._known = frozenset(table.routes)
+        self.applications.keep(table.routes)
+        for route in table.routes.values():
+            self.applications[route.name].follow(route.objective_ns)
+        versions = [group.version for group in table.groups.values()]
+        self.versions.keep((version.model, version.version) for version in versions)
+        self.replicas.keep(
+            (each.model, each.version, str(each.replica_id))
+            for group in table.groups.values()
+            for each in group.replicas
+        )
+        for version in versions:
+            _ = self.versions[version.model, version.version]  # told from the start, with zeros
+
+    # On the way of a query
+
+    def answered(self, query: AnyQuery, now_ns: int) -> None:
+        """A query is about to be answered, as it stands."""
+        tally = self.applications[query.route.name]
+        if not query.reason:
+            tally.predictions.observe(now_ns - query.arrived_ns)
+        elif query.route.default_output is not None:
+            name = Reason(query.reason).name
+            tally.reasons[name] = tally.reasons.get(name, 0) + 1
+            tally.defaults.observe(now_ns - query.arrived_ns)
+        else:
+            tally.errors[error_of(query).reason][0] += 1
+            tally.failed.observe(now_ns - query.arrived_ns)
+        if not self._is_ticking:
+            self._start_ticking()
+
+    def failed(self, application: str, error: ClipperError) -> None:
+        """A caller got an error."""
+        name = application if application in self._known else OTHER
+        self.applications[name].errors[error.reason][0] += 1
+
+    def sending(self, version: Version, queries: Sequence[Query], now_ns: int) -> None:
+        """A batch is about to be sent."""
+        waits = [now_ns - arrived_ns for arrived_ns in map(_arrived, queries)]
+        self.versions[version.model, version.version].waits.observe_all(waits)
+
+    def counting(self, connect: Connect) -> Connect:
+        """The same ways to replicas, with batches counted."""
+
+        def counted(version: Version, replica: Replica) -> Runtime:
+            return _CountedRuntime(connect(version, replica), version, replica, self, self._clock.now_ns)
+
+        return counted
+
+    # The rates
+
+    def _start_ticking(self) -> None:
+        self._is_ticking = True
+        self._clock.call_at(self._clock.now_ns() + TICK_NS, self._tick)
+
+    def _tick(self) -> None:
+        """Ends with the traffic: an idle process does nothing."""
+        now_ns = self._clock.now_ns()
+        has_grown = [tally.meter.tick(tally.answers, now_ns) for _, tally in self.applications.items()]
+        has_grown += [tally.meter.tick(tally.predictions, now_ns) for _, tally in self.versions.items()]
+        self._is_ticking = any(has_grown)
+        if self._is_ticking:
+            self._clock.call_at(now_ns + TICK_NS, self._tick)
+
+
+_arrived = attrgetter("arrived_ns")
+
+
+class _CountedRuntime:
+    """A Runtime whose batches are counted."""
+
+    __slots__ = ("_inner", "_key", "_metrics", "_now_ns", "_version_key")
+
+    def __init__(
+        self, inner: Runtime, version: Version, replica: Replica, metrics: Metrics, now_ns: Callable[[], int]
+    ) -> None:
+        self._inner = inner
+        self._metrics = metrics
+        self._now_ns = now_ns
+        self._version_key = (version.model, version.version)
+        self._key = (replica.model, replica.version, str(replica.replica_id))
+
+    def predict(
+        self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
+    ) -> Call:
+        tally = self._metrics.replicas[self._key]
+        tally.rows.observe(len(inputs))
+        answered = partial(self._answered, tally, self._now_ns(), done)
+        if type(metadata) is not Along:
+            return self._inner.predict(inputs, deadline_ns, answered, metadata)
+        return _FollowedCall(self._inner, inputs, deadline_ns, answered, metadata)
+
+    def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
+        self._inner.describe(deadline_ns, done)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _answered(self, tally: ReplicaTally, sent_ns: int, done: Callable[[Answer], None], answer: Answer) -> None:
+        version = self._metrics.versions[self._version_key]
+        match answer:
+            case Predictions():
+                tally.round_trips.observe(self._now_ns() - sent_ns)
+                if answer.model_us:
+                    tally.models.observe(answer.model_us * 1000)
+                failures = [each for each in answer.outcomes if type(each) is Failure]
+                version.predictions += len(answer.outcomes) - len(failures)
+                for failure in failures:
+                    version.errors[failure.kind][0] += 1
+            case Failure():
+                _count(tally.failures, "failed")
+                version.errors[answer.kind][0] += 1
+            case TimedOut():
+                _count(tally.failures, "timed_out")
+            case Lost():
+                _count(tally.failures, "refused" if answer.was_refused else "lost")
+        done(answer)
+
+
+class _FollowedCall:
+    """A batch of whose end somebody is told."""
+
+    def __init__(
+        self,
+        inner: Runtime,
+        inputs: Sequence[bytes],
+        deadline_ns: int,
+        done: Callable[[Answer], None],
+        along: Along,
+    ) -> None:
+        self._done = done
+        self._along = along
+        self._call = inner.predict(inputs, deadline_ns, self._answered, along)
+
+    def cancel(self) -> None:
+        self._call.cancel()
+        self._along.ended("CANCELLED")
+
+    def _answered(self, answer: Answer) -> None:
+        self._along.ended("" if isinstance(answer, Predictions) else type(answer).__name__)
+        self._done(answer)
+
+
+def _count(into: dict[str, int], kind: str) -> None:
+    into[kind] = into.get(kind, 0) + 1
