@@ -12,6 +12,7 @@ from clipper_admin import progress, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import ContainerManager
 from clipper_admin.exceptions import ClipperException, found_or_none, translated
+from clipper_admin.learning import Learning
 from clipper_admin.resources import Application, Description
 from clipper_admin.versions import Versions
 from clipper_rpc.errors import ClipperError, Code
@@ -22,7 +23,7 @@ _HEARD_PAUSE_S = 0.005
 _log = logging.getLogger(__name__)
 
 
-class ClipperConnection(Versions):
+class ClipperConnection(Versions, Learning):
     """A connection to one cluster, through the manager of its containers.
 
     Before `start_clipper` or `connect`, methods that need a cluster raise UnconnectedException. Whatever cannot be done
@@ -90,7 +91,17 @@ class ClipperConnection(Versions):
 
     # Applications
 
-    def register_application(self, name: str, input_type: str, default_output: Any, slo_micros: int) -> None:
+    def register_application(
+        self,
+        name: str,
+        input_type: str,
+        default_output: Any,
+        slo_micros: int,
+        *,
+        policy: str = "static",
+        policy_parameters: Mapping[str, Any] | None = None,
+        confidence_threshold: float = 0.0,
+    ) -> None:
         """Registers an application: from then on it can be queried.
 
         Args:
@@ -99,11 +110,24 @@ class ClipperConnection(Versions):
             default_output: answered when no prediction can be given in time; usually text. None: such queries fail
                 with a status instead.
             slo_micros: the time within which every query is answered, in microseconds; 100000 is a good start.
+            policy: how it chooses among its linked models: "static", "epsilon_greedy", "ucb1", "thompson", "exp3",
+                "exp4", "ensemble" or that of a plug-in (docs/selection.md).
+            policy_parameters: the policy's, by name.
+            confidence_threshold: below this confidence, from 0 to 1, the default output is answered.
         """
         with translated():
             kind, has_default = InputType.parse(input_type), default_output is not None
             self.client.create_application(
-                Application(checked_name(name), kind, slo_micros, has_default, default_output)
+                Application(
+                    checked_name(name),
+                    kind,
+                    slo_micros,
+                    has_default,
+                    default_output,
+                    policy=policy,
+                    policy_parameters=policy_parameters or {},
+                    confidence_threshold=confidence_threshold,
+                )
             )
         self._wait_for_frontend(name, lambda found: found is not None)
         _log.info("Application %s was successfully registered", name)
@@ -120,10 +144,18 @@ class ClipperConnection(Versions):
         warnings.warn("delete_application is now unregister_application", DeprecationWarning, stacklevel=2)
         self.unregister_application(name)
 
-    def link_model_to_app(self, app_name: str, model_name: str) -> None:
-        """Routes an application's queries to a model. Their input types must agree."""
+    def link_model_to_app(self, app_name: str, model_name: str, weight: float = 0) -> None:
+        """Routes an application's queries to a model. Their input types must agree.
+
+        Args:
+            app_name: the application.
+            model_name: the model.
+            weight: its share of the queries, or its say in an ensemble's answers, relative to other linked models; 0
+                stands for 1. An application whose policy is "static" has one model unless weights are given. Linking
+                again with another weight changes it; users and sessions (`context`) move no more than they must.
+        """
         with translated():
-            self.client.link_model(app_name, model_name)
+            self.client.link_model(app_name, model_name, weight)
         self._wait_for_frontend(app_name, lambda found: found is None or model_name in found.models)
         _log.info("Model %s is now linked to application %s", model_name, app_name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,10 @@ class Application:
     """Whether a query that cannot be answered gets the default output; else it fails with a status."""
     default_output: Any = None
     policy: str = "static"
+    """How it chooses among its linked models (docs/selection.md)."""
+    policy_parameters: Mapping[str, Any] = field(default_factory=dict)
+    confidence_threshold: float = 0.0
+    """Below this confidence the default output is answered."""
     links: tuple[Link, ...] = ()
     created: datetime | None = None
 

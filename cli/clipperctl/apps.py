@@ -22,6 +22,8 @@ Examples:
   clipperctl app register hello-world --input-type doubles --default-output -1.0
   clipperctl app register greeter --input-type strings --default-output '"hello"' --objective 50ms
   clipperctl app register strict --input-type doubles      # no default: late queries fail
+  clipperctl app register digits --input-type doubles --policy exp4 --parameter eta=0.2 \\
+      --default-output '"?"' --confidence-threshold 0.6       # several models, and "?" where they disagree
 """
 )
 @click.argument("name")
@@ -30,12 +32,39 @@ Examples:
 @click.option(
     "--objective", type=texts.Objective(), default="100ms", show_default=True, help="When every query is answered."
 )
+@click.option("--policy", default="static", show_default=True, help="How it chooses among its linked models.")
+@click.option(
+    "--parameter", "parameters", type=texts.Parameter(), multiple=True, help="A parameter of the policy; repeatable."
+)
+@click.option(
+    "--confidence-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="The default output is answered when the models agree less than that.",
+)
 @with_session
-def register(session: Session, name: str, input_type: str, default_output: str | None, objective: int) -> None:
+def register(
+    session: Session,
+    name: str,
+    input_type: str,
+    default_output: str | None,
+    objective: int,
+    policy: str,
+    parameters: tuple[tuple[str, object], ...],
+    confidence_threshold: float,
+) -> None:
     """Registers an application, which can be queried from then on."""
     default = None if default_output is None else texts.default_output(default_output)
     with session.connected("Registering") as connection:
-        connection.register_application(name, input_type, default, objective)
+        connection.register_application(
+            name,
+            input_type,
+            default,
+            objective,
+            policy=policy,
+            policy_parameters=dict(parameters),
+            confidence_threshold=confidence_threshold,
+        )
         found = connection.get_app_info(name)
     output.show(session.output, found, f"Application {name} is registered.")
 
@@ -79,7 +108,13 @@ def show(session: Session, name: str) -> None:
         found = connection.client.get_application(name)
     from clipper_admin import views
 
-    output.show_one(session.output, views.application(found))
+    chooses = {
+        "policy": found.policy,
+        "policy_parameters": dict(found.policy_parameters),
+        "confidence_threshold": found.confidence_threshold,
+        "weights": {link.model: link.weight for link in found.links},
+    }
+    output.show_one(session.output, views.application(found) | chooses)
 
 
 @app.command(
@@ -102,17 +137,24 @@ def unregister(session: Session, name: str, yes: bool) -> None:
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   clipperctl link hello-world sum-model
+  clipperctl link hello-world new-model --weight 0.1     # a canary: one query in eleven
 """
 )
 @click.argument("application", shell_complete=application_names)
 @click.argument("model", shell_complete=model_names)
+@click.option(
+    "--weight",
+    type=click.FloatRange(0, min_open=True),
+    help="Its share of the queries, or its say in answers, relative to other models; 1 by default. Linking again with "
+    "another weight changes it.",
+)
 @with_session
-def link(session: Session, application: str, model: str) -> None:
+def link(session: Session, application: str, model: str, weight: float | None) -> None:
     """Routes the queries of an application to a model. Their input types must agree."""
     with session.connected("Linking") as connection:
-        connection.link_model_to_app(application, model)
+        connection.link_model_to_app(application, model, weight or 0)
         found = connection.get_app_info(application)
     output.show(session.output, found, f"Model {model} is linked to application {application}.")
 

@@ -35,6 +35,24 @@ class Objective(click.ParamType):  # type: ignore[type-arg]  # generic in its ty
         return round(float(found[1]) * _MICROS[found[2]])
 
 
+class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic in its type stubs only
+    """A policy's parameter as eta=0.1 or combine=vote; its value is the name with a number or a word."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, object]:
+        """The name and the value that are meant."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not (name and equals and text):
+            self.fail(f"{value!r} is no parameter; write eta=0.1 or combine=vote.", param, ctx)
+        try:
+            return name, float(text)
+        except ValueError:
+            return name, text
+
+
 def explained(found: Prediction) -> list[str]:
     """Who has answered, and where the time went, a line for each."""
     return [*map(_contributed, found.contributions), *([_timed(found.timing)] if found.timing is not None else [])]

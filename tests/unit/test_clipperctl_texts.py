@@ -236,3 +236,17 @@ def test_an_explained_answer_of_the_cache_says_so_and_so_does_a_joined_one_and_a
         "late:1 did not answer in time",
         "0.03 ms in all",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("eta=0.1", ("eta", 0.1)), ("memory=200", ("memory", 200.0)), ("combine=vote", ("combine", "vote"))],
+)
+def test_a_policys_parameter_is_a_name_with_a_number_or_a_word(text: str, expected: tuple[str, object]) -> None:
+    assert texts.Parameter().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["eta", "=1", "eta="])
+def test_what_is_no_parameter_is_refused_with_how_to_write_one(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="write eta="):
+        texts.Parameter().convert(text, None, None)

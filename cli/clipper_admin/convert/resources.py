@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import status_pb2
 
 from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert.values import from_output, to_output
@@ -38,6 +40,8 @@ def application_message(application: Application) -> admin_pb2.Application:
         input_type=application.input_type.number,  # type: ignore[arg-type]  # the enum's number
         default_output=to_output(application.default_output) if application.has_default_output else None,
         latency_objective=Duration(seconds=seconds, nanos=micros * 1000),
+        selection_policy={"name": application.policy, "parameters": dict(application.policy_parameters)},
+        confidence_threshold=application.confidence_threshold,
     )
 
 
@@ -68,6 +72,8 @@ def application(found: admin_pb2.Application) -> Application:
         has_default_output=has_default,
         default_output=from_output(found.default_output) if has_default else None,
         policy=found.selection_policy.name or "static",
+        policy_parameters=MessageToDict(found.selection_policy.parameters),
+        confidence_threshold=found.confidence_threshold,
         links=tuple(Link(link.model, link.weight) for link in found.links),
         created=_time(found.create_time),
     )
