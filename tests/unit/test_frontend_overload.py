@@ -1,4 +1,4 @@
-"""More queries than can be answered, replicas of unlike speed, models that change theirs: on a clock that the test moves."""
+"""More queries than can be answered, replicas of unlike speed, models that change theirs, on a made-up clock."""
 
 from __future__ import annotations
 
@@ -93,9 +93,7 @@ def test_a_slow_replica_takes_less_and_nobody_waits_for_it_in_vain() -> None:
     assert 0 < slow < 0.35 * fast
 
 
-def test_a_replica_that_is_too_slow_for_anybody_only_gets_a_query_now_and_then_and_is_noticed_when_it_recovers() -> (
-    None
-):
+def test_a_replica_that_is_too_slow_for_all_gets_a_query_now_and_then_and_is_noticed_when_it_recovers() -> None:
     plant = Plant(Pace(5, 0.5), Pace(200), objective_ms=50)
     plant.load(1_000, 1)
     before = sum(plant.replicas[1].sizes)

@@ -17,6 +17,10 @@ from clipper_frontend.quantile import Quantile
 class BatchPolicy(Protocol):
     """Chooses batch sizes for one replica."""
 
+    @property
+    def curve(self) -> LatencyCurve:
+        """What was learned of the replica's latency."""
+
     def max_rows(self, budget_ns: int) -> int:
         """The largest batch to send now, in rows, that should take `budget_ns` at most; at least 1."""
 

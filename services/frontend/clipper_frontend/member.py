@@ -121,12 +121,13 @@ class Member:
             rows = min(rows, self._row_limit)
         if self.is_on_trial:
             rows = 1
-        if smallest_ns is None:
+        curve = self._policy.curve
+        fit = curve.fit()
+        if fit is None:
             return Plan(rows, 0, 0, is_known=False)
-        if rows == 1:
-            return Plan(rows, 0, smallest_ns)
-        per_row_ns = ((self._policy.predict_ns(rows) or 0) - smallest_ns) / (rows - 1)
-        return Plan(rows, smallest_ns - per_row_ns, per_row_ns)
+        if curve.knows_slope:
+            return Plan(rows, fit.fixed_ns, fit.per_row_ns)
+        return Plan(rows, fit.predict_ns(curve.large_rows), 0)  # all batches were alike
 
     def remaining_ns(self, now_ns: int) -> int:
         """How long what it has will still take. What is late is taken to need as long again."""
@@ -188,8 +189,10 @@ class Member:
 
     def overtaken(self, attempt: Attempt, now_ns: int) -> None:
         """Another one was asked for the same, and faster; the batch was taken back."""
+        is_slow = now_ns > self.free_ns
         self.cancelled(attempt, now_ns)
-        self._goes_on_trial(attempt, now_ns)
+        if is_slow:
+            self._goes_on_trial(attempt, now_ns)
 
     def cancelled(self, attempt: Attempt, now_ns: int) -> None:
         """A batch was taken back. It may go on with it all the same for a while."""
