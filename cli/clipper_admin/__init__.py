@@ -9,6 +9,7 @@ In reading order:
 exceptions               what goes wrong, under Clipper's names
 connection               ClipperConnection: everything one can do with a cluster
 versions                 the part of it that is about models
+learning                 the part of it that is about feedback, policies and shadows
 container_manager        what runs the processes of a cluster: the interface
 local_container_manager  as local processes, without Docker
 docker_container_manager as Docker containers on one host
@@ -17,7 +18,7 @@ remote_container_manager a cluster that somebody else runs
 golden                   what a version must answer before it goes live
 models                   model directories: what the local manager has for images
 rehearsal                a model's function tried without a cluster
-client                   AdminService and PredictService over gRPC
+client, learning_client  AdminService, PredictService and FeedbackService over gRPC
 values                                Python values to inputs and outputs, and back
 views                    messages as the dicts that Clipper returns
 progress                 what is going on, for people

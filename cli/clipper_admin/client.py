@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert import resources as convert
 from clipper_admin.convert.values import to_input
+from clipper_admin.learning_client import LearningClient
 from clipper_admin.resources import Application, Description, Instance, Model, ModelVersion, Prediction, Replica
 from clipper_rpc.errors import ClipperError, Code
 from clipper_rpc.status import RemoteError, from_status
@@ -42,7 +43,7 @@ R = TypeVar("R", bound=Message)
 T = TypeVar("T")
 
 
-class Client:
+class Client(LearningClient):
     """A connection to a manager and a frontend. Making one connects to nothing yet; close it, or use it in `with`."""
 
     def __init__(self, manager: str, frontend: str = "", *, timeout_s: float = 10.0) -> None:
@@ -267,12 +268,15 @@ class Client:
         return _call(self._manager, _ADMIN + method, request, response, self._timeout_s, where)
 
     def _predict(self, method: str, request: Message, response: type[R], timeout_s: float) -> R:
+        return self._ask_frontend(_PREDICT + method, request, response, timeout_s)
+
+    def _ask_frontend(self, method: str, request: Message, response: type[R], timeout_s: float | None = None) -> R:
         if self._frontend is None:
             raise RemoteError(
                 code=Code.FAILED_PRECONDITION, problem="The frontend's address is not known: give it too (--frontend)."
             )
         where = f"The frontend at {self._frontend_address}"
-        return _call(self._frontend, _PREDICT + method, request, response, timeout_s, where)
+        return _call(self._frontend, method, request, response, timeout_s or self._timeout_s, where)
 
 
 def _patience_s(asked: Description) -> float:
