@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert import resources as convert
+from clipper_admin.convert.changes import Configuration
 from clipper_admin.convert.values import to_input
 from clipper_admin.learning_client import LearningClient
 from clipper_admin.resources import Application, Description, Instance, Model, ModelVersion, Prediction, Replica
@@ -170,6 +171,39 @@ class Client(LearningClient):
             return found.models, found.next_page_token
 
         return [convert.model(each) for each in _all(page)]
+
+    # Configuration as a whole
+
+    def configuration(self) -> Configuration:
+        """All applications, models and versions, as messages."""
+
+        def applications(token: str) -> tuple[Iterable[admin_pb2.Application], str]:
+            request = admin_pb2.ListApplicationsRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListApplications", request, admin_pb2.ListApplicationsResponse)
+            return found.applications, found.next_page_token
+
+        def models(token: str) -> tuple[Iterable[admin_pb2.Model], str]:
+            request = admin_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListModels", request, admin_pb2.ListModelsResponse)
+            return found.models, found.next_page_token
+
+        def versions(token: str) -> tuple[Iterable[admin_pb2.ModelVersion], str]:
+            request = admin_pb2.ListModelVersionsRequest(page_size=_PAGE, page_token=token)
+            found = self._admin("ListModelVersions", request, admin_pb2.ListModelVersionsResponse)
+            return found.model_versions, found.next_page_token
+
+        return Configuration(list(_all(applications)), list(_all(models)), list(_all(versions)))
+
+    def apply_changes(self, changes: Iterable[admin_pb2.Change]) -> None:
+        """Makes all of these changes or, if one is refused, none."""
+        request = admin_pb2.ApplyChangesRequest(changes=changes)
+        self._admin("ApplyChanges", request, admin_pb2.ApplyChangesResponse)
+
+    def refused_changes(self, changes: Iterable[admin_pb2.Change]) -> list[tuple[int, ClipperError]]:
+        """Which of these changes would be refused, by position, and why; nothing is changed."""
+        request = admin_pb2.ApplyChangesRequest(changes=changes, validate_only=True)
+        found = self._admin("ApplyChanges", request, admin_pb2.ApplyChangesResponse)
+        return [(each.position, convert.error(each.error)) for each in found.problems]
 
     # What runs
 

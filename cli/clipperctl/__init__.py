@@ -10,6 +10,7 @@ clusters   start, stop, status, logs
 apps       app register, list, show, unregister; link, unlink
 models     model deploy, register, list, show, activate, scale, stop
 predict    predict
+declared   apply, diff, export: the configuration as a file
 runtimes   runtime check
 client     calls a runtime, for the rules that `runtime check` looks at
 conformance  those rules

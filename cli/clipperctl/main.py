@@ -12,6 +12,7 @@ import click
 from clipperctl.apps import app, link, unlink
 from clipperctl.clusters import logs, start, status, stop
 from clipperctl.completion import completion
+from clipperctl.declared import apply, diff, export
 from clipperctl.doctor import doctor
 from clipperctl.models import model
 from clipperctl.predict import predict
@@ -63,7 +64,13 @@ def cli(**_options: object) -> None:
     """
 
 
-for _command in (start, stop, status, doctor, logs, app, model, link, unlink, predict, runtime, completion):
+_COMMANDS = (
+    *(start, stop, status, doctor, logs),
+    *(app, model, link, unlink, predict),
+    *(apply, diff, export),
+    *(runtime, completion),
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 
@@ -104,7 +111,7 @@ def exit_code(error: BaseException) -> int:
     cause = error if isinstance(error, ClipperError) else error.__cause__
     if isinstance(cause, ClipperError):
         return _EXIT_CODES.get(cause.code.name, 1)
-    return 2 if isinstance(cause, ValueError) else 1
+    return 2 if isinstance(error, ValueError) or isinstance(cause, ValueError) else 1
 
 
 def _told(error: Exception) -> str:

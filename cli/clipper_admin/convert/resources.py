@@ -166,8 +166,7 @@ def prediction(found: predict_pb2.PredictResponse) -> Prediction:
 def batch_result(found: predict_pb2.PredictBatchResult) -> Prediction | ClipperError:
     """The outcome of one input of a batch."""
     if found.WhichOneof("outcome") == "error":
-        status = Status(Code(found.error.code), found.error.message, found.error.SerializeToString())
-        return from_status(status)
+        return error(found.error)
     return prediction(found.prediction)
 
 
@@ -176,6 +175,11 @@ def answer(found: trial_pb2.ModelVersionAnswer) -> object:
     if found.WhichOneof("outcome") == "failure":
         return Failure(found.failure.kind, found.failure.message)
     return from_output(found.output)
+
+
+def error(found: status_pb2.Status) -> ClipperError:
+    """The error that a status within a message stands for."""
+    return from_status(Status(Code(found.code), found.message, found.SerializeToString()))
 
 
 def _timing(found: predict_pb2.Timing) -> Timing:
