@@ -40,8 +40,10 @@ class Asker:
         self._predict = TypedClient(channel, predict_pb2.DESCRIPTOR.services_by_name["PredictService"])
         self._feedback = TypedClient(channel, feedback_pb2.DESCRIPTOR.services_by_name["FeedbackService"])
 
-    async def predict(self, value: float = 1.0, *, app: str = "app", context: str = "") -> predict_pb2.PredictResponse:
-        request = predict_pb2.PredictRequest(application=app, input=doubles(value), context=context)
+    async def predict(
+        self, value: float = 1.0, *, app: str = "app", context: str = "", explain: bool = False
+    ) -> predict_pb2.PredictResponse:
+        request = predict_pb2.PredictRequest(application=app, input=doubles(value), context=context, explain=explain)
         async with asyncio.timeout(20):
             return await self._predict.call("Predict", request, predict_pb2.PredictResponse)
 

@@ -155,8 +155,8 @@ def test_at_the_deadline_what_has_arrived_is_answered_with_less_confidence() -> 
 
 
 def test_members_leave_time_to_answer() -> None:
-    assert member_deadline_ns(0, 20 * MS) == 19 * MS
-    assert member_deadline_ns(0, 1000 * MS) == 995 * MS
+    assert member_deadline_ns(0, 20 * MS) == 18 * MS
+    assert member_deadline_ns(0, 1000 * MS) == 980 * MS
     assert member_deadline_ns(50, 40) == 40
 
 
