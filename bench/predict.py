@@ -1,10 +1,11 @@
 """Predictions per second through the whole chain, beside a grpc.aio echo measured in the same run.
 
-    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio native]
+    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio native] [--hits]
 
 Starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the frontend over gRPC with
 h2load from another process (10 doubles per query, no cache), and prints predictions/s, p50, p99 and CPU per
-prediction of each process. Closed loop: it shows capacity, and latency at that load.
+prediction of each process. Closed loop: it shows capacity, and latency at that load. With --hits it also measures
+answers from the prediction cache.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def feature_sum(xs):
 
 
 @contextmanager
-def cluster(directory: Path, transport: str, workers: int) -> Iterator[dict[str, Process]]:
+def cluster(directory: Path, transport: str, workers: int, cache_bytes: int = 0) -> Iterator[dict[str, Process]]:
     """Real processes that serve application "bench" from model "sum"."""
     with ExitStack() as stack:
         redis_dir = directory / "redis"
@@ -75,6 +76,8 @@ def cluster(directory: Path, transport: str, workers: int) -> Iterator[dict[str,
             transport,
             "--workers",
             str(workers),
+            "--cache-bytes",
+            str(cache_bytes),
         )
         runtime = start(
             "clipper_runtime",
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--transport", nargs="+", default=_transports(), choices=["grpcio", "native"])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--hits", action="store_true", help="measures cache hits, too")
     options = parser.parse_args()
 
     request = predict_pb2.PredictRequest(application="bench")
@@ -147,14 +151,16 @@ def main() -> None:
                 echoes[in_flight] = load
                 row(table, f"grpc.aio echo, {in_flight} in flight", load, load, cpu)
         for transport in options.transport:
-            directory = Path(scratch, transport)
-            directory.mkdir()
-            with cluster(directory, transport, options.workers) as who:
-                answered(who["frontend"].address, request)
-                for in_flight in options.in_flight:
-                    load, cpu = measure(who["frontend"].address, "/clipper.v1.PredictService/Predict", in_flight, who)
-                    row(table, f"Predict on {transport}, {in_flight} in flight", load, echoes[in_flight], cpu)
-                answered(who["frontend"].address, request)
+            for what, cache_bytes in (("Predict", 0), ("Cache hit", 2**20))[: 1 + options.hits]:
+                directory = Path(scratch, transport, what)
+                directory.mkdir(parents=True)
+                with cluster(directory, transport, options.workers, cache_bytes) as who:
+                    address = who["frontend"].address
+                    answered(address, request)
+                    for in_flight in options.in_flight:
+                        load, cpu = measure(address, "/clipper.v1.PredictService/Predict", in_flight, who)
+                        row(table, f"{what} on {transport}, {in_flight} in flight", load, echoes[in_flight], cpu)
+                    answered(address, request)
     Console(width=140).print(table)
 
 

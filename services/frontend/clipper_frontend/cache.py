@@ -75,24 +75,19 @@ class PredictionCache:
         self._entry_bytes = ENTRY_BYTES + (EXPIRY_BYTES if ttl_ns else 0)
         # Tables of plain values, not of entry objects: the garbage collector then has nothing to walk through.
         self._outputs: dict[bytes, bytes] = {}
-        self._uses: dict[bytes, int] = {}
+        self._uses: dict[bytes, int] = {}  # of those that were used, or are in the main queue
         self._expiries: dict[bytes, int] = {}
         self._small: deque[bytes] = deque()
         self._main: deque[bytes] = deque()
         self._ghosts: set[bytes] = set()
         self._ghost_order: deque[bytes] = deque()
         self._small_bytes = 0
-        self._main_bytes = 0
-        self._ghost_bytes = 0
+        self.size_bytes = 0
+        """What the cache takes now."""
 
     def __len__(self) -> int:
         """How many outputs are kept."""
         return len(self._outputs)
-
-    @property
-    def size_bytes(self) -> int:
-        """What the cache takes now."""
-        return self._small_bytes + self._main_bytes + self._ghost_bytes
 
     def keys_of_version(self) -> Keys:
         """Keys for a version that has none yet; no other version's are ever equal to them."""
@@ -105,7 +100,7 @@ class PredictionCache:
             self.misses += 1
             return None
         self.hits += 1
-        uses = self._uses[key]
+        uses = self._uses.get(key, 0)
         if ~uses & _MOST_USES:
             self._uses[key] = uses + 1
         return output
@@ -115,22 +110,20 @@ class PredictionCache:
         size = self._entry_bytes + len(key) + len(output)
         if size > self._max_bytes // 8:
             return
-        uses = self._uses.get(key)
-        if uses is None:
-            if key in self._ghosts:
-                self._ghosts.remove(key)
-                self._main.append(key)
-                self._uses[key] = _IN_MAIN
-                self._main_bytes += size
-            else:
-                self._small.append(key)
-                self._uses[key] = 0
-                self._small_bytes += size
-        elif uses & _IN_MAIN:  # it had expired, or was computed although it was known
-            self._main_bytes += len(output) - len(self._outputs[key])
-        else:
-            self._small_bytes += len(output) - len(self._outputs[key])
+        before = self._outputs.get(key)
         self._outputs[key] = output
+        if before is not None:  # it had expired, or was computed although it was known
+            size = len(output) - len(before)
+            if not self._uses.get(key, 0) & _IN_MAIN:
+                self._small_bytes += size
+        elif key in self._ghosts:
+            self._ghosts.remove(key)
+            self._main.append(key)
+            self._uses[key] = _IN_MAIN
+        else:
+            self._small.append(key)
+            self._small_bytes += size
+        self.size_bytes += size
         if self._ttl_ns:
             self._expiries[key] = now_ns + self._ttl_ns
         while self.size_bytes > self._max_bytes:
@@ -144,36 +137,38 @@ class PredictionCache:
         tables = (self._outputs, self._uses, self._expiries, self._small, self._main, self._ghosts, self._ghost_order)
         for table in tables:
             table.clear()
-        self._small_bytes = self._main_bytes = self._ghost_bytes = 0
+        self._small_bytes = self.size_bytes = 0
 
     def _shrink_small(self) -> None:
         """Takes the oldest of the small queue: to the main one if it was used there, else away, with a ghost left."""
         key = self._small.popleft()
         size = self._entry_bytes + len(key) + len(self._outputs[key])
         self._small_bytes -= size
-        if self._uses[key] >= _USES_TO_STAY:
+        if self._uses.get(key, 0) >= _USES_TO_STAY:
             self._uses[key] = _IN_MAIN
             self._main.append(key)
-            self._main_bytes += size
             return
         self._forget(key)
         self._ghosts.add(key)
         self._ghost_order.append(key)
-        self._ghost_bytes += GHOST_BYTES + len(key)
+        size -= GHOST_BYTES + len(key)
         while len(self._ghost_order) > len(self._outputs) // 2:
             oldest = self._ghost_order.popleft()
             self._ghosts.discard(oldest)
-            self._ghost_bytes -= GHOST_BYTES + len(oldest)
+            size += GHOST_BYTES + len(oldest)
+        self.size_bytes -= size
 
     def _shrink_main(self) -> None:
         """Takes the oldest of the main queue away; those that were used go round once more per use instead."""
         while (uses := self._uses[key := self._main.popleft()]) > _IN_MAIN:
             self._uses[key] = uses - 1
             self._main.append(key)
-        self._main_bytes -= self._entry_bytes + len(key) + len(self._outputs[key])
+        self.size_bytes -= self._entry_bytes + len(key) + len(self._outputs[key])
         self._forget(key)
 
     def _forget(self, key: bytes) -> None:
-        del self._outputs[key], self._uses[key]
-        self._expiries.pop(key, None)
+        del self._outputs[key]
+        self._uses.pop(key, None)
+        if self._ttl_ns:
+            del self._expiries[key]
         self.evictions += 1

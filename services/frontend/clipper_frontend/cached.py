@@ -150,9 +150,16 @@ class _Shelf:
         del self.flights[flight.key]
         batch = flight.batch
         if batch is not None:
-            self._cache.put(flight.key, flight.output, batch.replied_ns)
+            output = flight.output
+            self._cache.put(flight.key, output, batch.replied_ns)
+            first = flight.first
+            if first is not None and not flight.joined:
+                flight.first = None
+                first.is_waiting = False
+                first.succeed(output, batch)
+                return
             for query in flight.take():
-                query.succeed(flight.output, batch)
+                query.succeed(output, batch)
             return
         patient = []
         for query in flight.take():

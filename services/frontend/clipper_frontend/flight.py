@@ -43,7 +43,6 @@ class Flight(Query):
         """Whose it was; None when that one waits no more."""
         self.joined: dict[Query, None] | None = None
         """Who came later and still waits, in order of arrival."""
-        self.on_late = partial(home.landed_late, key)  # no method of its own: it would hold on to itself
         first.queue = self
         first.is_waiting = True
 
@@ -58,11 +57,11 @@ class Flight(Query):
 
     def take(self) -> list[Query]:
         """All who wait, in order of arrival; they do not any more."""
-        callers = [] if self.first is None else [self.first]
+        first, self.first = self.first, None
+        callers = [] if first is None else [first]
         if self.joined:
             callers += self.joined
             self.joined = None
-        self.first = None
         for caller in callers:
             caller.is_waiting = False
         return callers
@@ -75,10 +74,16 @@ class Flight(Query):
         elif self.joined is not None:
             self.joined.pop(item, None)
         if self.first is None and not self.joined and not self.is_done:
+            self._keep_late()
             self.leave()
             self._home.abandoned(self)
 
     def expire(self) -> None:
         """See Query."""
         if not (self.is_out and self.joined):
+            self._keep_late()
             super().expire()
+
+    def _keep_late(self) -> None:
+        # no method of its own: it would hold on to itself
+        self.on_late = partial(self._home.landed_late, self.key)
