@@ -21,6 +21,7 @@ watch, convert            the configuration, followed
 query_ids, instance       ids in ranges; this process, shown to people
 observing, metrics        who looks on: counts queries and batches, follows single ones
 causes, metrics_export    how that is told: why there was no prediction, and all numbers by their names
+stats                     the same to people, over InspectService
 backoff                   how long to wait before trying again
 app, settings, workers    the process: wiring, flags, several processes on one port
 """

@@ -23,6 +23,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from clipper.v1 import inspect_pb2
+from clipper_frontend import stats
 from clipper_frontend.cache import PredictionCache
 from clipper_frontend.cached import CachedDispatcher
 from clipper_frontend.chooser import Chooser
@@ -45,12 +47,14 @@ from clipper_frontend.selection_store import Lives, SelectionStore
 from clipper_frontend.service import PREDICT_SERVICE, PredictService
 from clipper_frontend.settings import Settings, options
 from clipper_frontend.watch import Watch
+from clipper_frontend.stats import InspectService, of_all, stats_of
 from clipper_frontend.workers import serve_with_workers
 from clipper_rpc import choose, lifecycle, logs
 from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
 from clipper_rpc.telemetry.endpoint import Page, serving, serving_at, text_page
+from clipper_rpc.services import typed_methods
 from clipper_rpc.telemetry.export import Exposition
 from clipper_rpc.telemetry.tracing import tracing_of
 from clipper_rpc.transport import ServerOptions, Transport
@@ -58,6 +62,7 @@ from clipper_rpc.transport import ServerOptions, Transport
 _log = logging.getLogger(__name__)
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
+_INSPECT = inspect_pb2.DESCRIPTOR.services_by_name["InspectService"]
 _ENVELOPE_BYTES = 64 * 1024
 _MANAGER_MESSAGE_BYTES = 256 * 1024 * 1024
 _CANNOT_LISTEN = 7
@@ -93,6 +98,7 @@ class _Engine:
     feedback: FeedbackService
     is_ready: Awaitable[object]
     metrics: str
+    inspect: InspectService
     """Where its metrics are told."""
 
 
@@ -128,12 +134,16 @@ async def _engine(
 
         watch = Watch(registry, use, clock.sleep)
         following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
-        told = families(observer.metrics, dispatcher, cached if isinstance(cached, CachedDispatcher) else None)
+        cache = cached if isinstance(cached, CachedDispatcher) else None
+        told = families(observer.metrics, dispatcher, cache)
         exposition = Exposition([told], process="frontend", transport=transport.name)
         try:
-            async with _telling(settings, {"/metrics": text_page(exposition.text)}) as metrics:
+            async with _telling(settings, pages) as metrics:
+        own = stats_of(observer.metrics, dispatcher, cache, clock.now_ns)
+        inspect = InspectService(partial(of_all, own, settings.told_at))
+        pages = {"/metrics": text_page(exposition.text), stats.PAGE: stats.page(own)}
                 is_ready = asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
-                yield _Engine(predictor, feedback, is_ready, metrics)
+                yield _Engine(predictor, feedback, is_ready, inspect, metrics)
         finally:
             dispatcher.close()
             cached.close()
@@ -165,13 +175,14 @@ async def _listen(
         max_stream_queries=settings.max_stream_queries,
         observer=observer,
     )
-    health = Health(PREDICT_SERVICE, FEEDBACK_SERVICE)
+    health = Health(PREDICT_SERVICE, FEEDBACK_SERVICE, _INSPECT.full_name)
     server = await transport.serve(
         {
             **service.methods(),
             **engine.feedback.methods(),
             **health.methods(),
-            **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _HEALTH_SERVICE]),
+            **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _INSPECT.full_name, _HEALTH_SERVICE]),
+            **typed_methods(_INSPECT, engine.inspect, process="frontend"),
         },
         f"{settings.host}:{settings.port}",
         ServerOptions(max_message_bytes=settings.max_message_bytes, reuse_port=settings.shared_port),

@@ -1,0 +1,131 @@
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatsResponse(_message.Message):
+    __slots__ = ("applications", "models", "processes", "cache_bytes", "cache_evictions", "queue_wait")
+    APPLICATIONS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    applications: _containers.RepeatedCompositeFieldContainer[ApplicationStats]
+    models: _containers.RepeatedCompositeFieldContainer[ModelStats]
+    processes: int
+    cache_bytes: int
+    cache_evictions: int
+    queue_wait: Distribution
+    def __init__(self, applications: _Optional[_Iterable[_Union[ApplicationStats, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelStats, _Mapping]]] = ..., processes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., cache_evictions: _Optional[int] = ..., queue_wait: _Optional[_Union[Distribution, _Mapping]] = ...) -> None: ...
+
+class ApplicationStats(_message.Message):
+    __slots__ = ("application", "predictions", "defaults", "errors", "rates", "latency", "objective_us", "failures")
+    class DefaultsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ErrorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULTS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    RATES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_US_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    application: str
+    predictions: int
+    defaults: _containers.ScalarMap[str, int]
+    errors: _containers.ScalarMap[str, int]
+    rates: Rates
+    latency: Distribution
+    objective_us: int
+    failures: int
+    def __init__(self, application: _Optional[str] = ..., predictions: _Optional[int] = ..., defaults: _Optional[_Mapping[str, int]] = ..., errors: _Optional[_Mapping[str, int]] = ..., rates: _Optional[_Union[Rates, _Mapping]] = ..., latency: _Optional[_Union[Distribution, _Mapping]] = ..., objective_us: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
+
+class ModelStats(_message.Message):
+    __slots__ = ("model", "version", "predictions", "errors", "rates", "batch_latency", "batch_rows", "queue_wait", "queue_rows", "replicas_up", "replicas_down", "cache_hits", "cache_joins", "cache_misses")
+    class ErrorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    RATES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_UP_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_DOWN_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HITS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_JOINS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_MISSES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    predictions: int
+    errors: _containers.ScalarMap[str, int]
+    rates: Rates
+    batch_latency: Distribution
+    batch_rows: Distribution
+    queue_wait: Distribution
+    queue_rows: int
+    replicas_up: int
+    replicas_down: int
+    cache_hits: int
+    cache_joins: int
+    cache_misses: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., predictions: _Optional[int] = ..., errors: _Optional[_Mapping[str, int]] = ..., rates: _Optional[_Union[Rates, _Mapping]] = ..., batch_latency: _Optional[_Union[Distribution, _Mapping]] = ..., batch_rows: _Optional[_Union[Distribution, _Mapping]] = ..., queue_wait: _Optional[_Union[Distribution, _Mapping]] = ..., queue_rows: _Optional[int] = ..., replicas_up: _Optional[int] = ..., replicas_down: _Optional[int] = ..., cache_hits: _Optional[int] = ..., cache_joins: _Optional[int] = ..., cache_misses: _Optional[int] = ...) -> None: ...
+
+class Rates(_message.Message):
+    __slots__ = ("mean", "one_minute", "five_minutes", "fifteen_minutes")
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    ONE_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    FIVE_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    FIFTEEN_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    mean: float
+    one_minute: float
+    five_minutes: float
+    fifteen_minutes: float
+    def __init__(self, mean: _Optional[float] = ..., one_minute: _Optional[float] = ..., five_minutes: _Optional[float] = ..., fifteen_minutes: _Optional[float] = ...) -> None: ...
+
+class Distribution(_message.Message):
+    __slots__ = ("buckets", "sum")
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
+    sum: float
+    def __init__(self, buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., sum: _Optional[float] = ...) -> None: ...
+
+class Bucket(_message.Message):
+    __slots__ = ("above", "at_most", "count")
+    ABOVE_FIELD_NUMBER: _ClassVar[int]
+    AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    above: float
+    at_most: float
+    count: int
+    def __init__(self, above: _Optional[float] = ..., at_most: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
