@@ -46,23 +46,23 @@ from clipper_frontend.school import School
 from clipper_frontend.selection_store import Lives, SelectionStore
 from clipper_frontend.service import PREDICT_SERVICE, PredictService
 from clipper_frontend.settings import Settings, options
-from clipper_frontend.watch import Watch
 from clipper_frontend.stats import InspectService, of_all, stats_of
+from clipper_frontend.watch import Watch
 from clipper_frontend.workers import serve_with_workers
 from clipper_rpc import choose, lifecycle, logs
 from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
-from clipper_rpc.telemetry.endpoint import Page, serving, serving_at, text_page
 from clipper_rpc.services import typed_methods
+from clipper_rpc.telemetry.endpoint import Page, serving, serving_at, text_page
 from clipper_rpc.telemetry.export import Exposition
 from clipper_rpc.telemetry.tracing import tracing_of
 from clipper_rpc.transport import ServerOptions, Transport
 
 _log = logging.getLogger(__name__)
 
-_HEALTH_SERVICE = "grpc.health.v1.Health"
 _INSPECT = inspect_pb2.DESCRIPTOR.services_by_name["InspectService"]
+_HEALTH_SERVICE = "grpc.health.v1.Health"
 _ENVELOPE_BYTES = 64 * 1024
 _MANAGER_MESSAGE_BYTES = 256 * 1024 * 1024
 _CANNOT_LISTEN = 7
@@ -97,8 +97,8 @@ class _Engine:
     predictor: Predictor
     feedback: FeedbackService
     is_ready: Awaitable[object]
-    metrics: str
     inspect: InspectService
+    metrics: str
     """Where its metrics are told."""
 
 
@@ -137,11 +137,11 @@ async def _engine(
         cache = cached if isinstance(cached, CachedDispatcher) else None
         told = families(observer.metrics, dispatcher, cache)
         exposition = Exposition([told], process="frontend", transport=transport.name)
-        try:
-            async with _telling(settings, pages) as metrics:
         own = stats_of(observer.metrics, dispatcher, cache, clock.now_ns)
         inspect = InspectService(partial(of_all, own, settings.told_at))
         pages = {"/metrics": text_page(exposition.text), stats.PAGE: stats.page(own)}
+        try:
+            async with _telling(settings, pages) as metrics:
                 is_ready = asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
                 yield _Engine(predictor, feedback, is_ready, inspect, metrics)
         finally:
@@ -180,9 +180,9 @@ async def _listen(
         {
             **service.methods(),
             **engine.feedback.methods(),
+            **typed_methods(_INSPECT, engine.inspect, process="frontend"),
             **health.methods(),
             **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _INSPECT.full_name, _HEALTH_SERVICE]),
-            **typed_methods(_INSPECT, engine.inspect, process="frontend"),
         },
         f"{settings.host}:{settings.port}",
         ServerOptions(max_message_bytes=settings.max_message_bytes, reuse_port=settings.shared_port),

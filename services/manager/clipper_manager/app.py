@@ -64,15 +64,14 @@ class Manager:
         self._registry = Registry(self._store, Ledger(self._store, self._feed), DialBack(self._transport))
         self._learned = SelectionStore(settings.redis_url, settings.cluster)
         self._health = Health(*_SERVICES)
-
         self._calls = CallTally()
+
     async def run(self, stop: StopRequest) -> None:
         """Serves until it is asked to stop.
 
         Raises:
             OSError: the address cannot be listened on.
         """
-        settings = self._settings
         told = [families(self._feed.mirror, lambda: self._feed.connected_at_s is not None), self._calls.families]
         exposition = Exposition(told, process="manager", transport=self._transport.name)
         pages = {"/metrics": text_page(exposition.text)}
@@ -118,10 +117,15 @@ class Manager:
         registry_service = RegistryService(self._registry, lease_ttl_s=self._settings.lease_ttl_s)
         return {
             **typed_methods(
-                _ADMIN, AdminService(self._registry, States(self._registry, self._learned)), process="manager"
+                _ADMIN,
+                AdminService(self._registry, States(self._registry, self._learned)),
+                process="manager",
+                calls=self._calls,
             ),
-            **typed_methods(_REGISTRY, registry_service, process="manager"),
-            **typed_methods(_TRIAL, TrialService(self._registry, self._transport), process="manager"),
+            **typed_methods(_REGISTRY, registry_service, process="manager", calls=self._calls),
+            **typed_methods(
+                _TRIAL, TrialService(self._registry, self._transport), process="manager", calls=self._calls
+            ),
             **self._health.methods(),
             **reflection_methods((*_SERVICES, "grpc.health.v1.Health")),
         }
