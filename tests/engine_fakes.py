@@ -179,7 +179,10 @@ class FakeCluster:
 
     clock: FakeClock
     replicas: dict[str, FakeReplica] = field(default_factory=dict)
+    """The last one at each address."""
     connected: list[str] = field(default_factory=list)
+    everyone: list[FakeReplica] = field(default_factory=list)
+    """Each one that was connected to: a connection has its own, also when another one to its address is still there."""
 
     def __getitem__(self, address: str) -> FakeReplica:
         if address not in self.replicas or self.replicas[address].is_closed:
@@ -188,7 +191,11 @@ class FakeCluster:
 
     def connect(self, _version: Version, replica: Replica) -> FakeReplica:
         self.connected.append(replica.address)
-        return self[replica.address]
+        found = self[replica.address]
+        if found in self.everyone:
+            found = self.replicas[replica.address] = FakeReplica(self.clock, is_up=found.is_up)
+        self.everyone.append(found)
+        return found
 
 
 class FakeCall:

@@ -42,6 +42,8 @@ class Engine:
     limits: Limits = LIMITS
     clock: FakeClock = field(default_factory=FakeClock)
     done: list[Query] = field(default_factory=list)
+    raising: set[int] = field(default_factory=set)
+    """Whose callers raise when they get a prediction, by query id."""
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(self.clock)
@@ -65,10 +67,15 @@ class Engine:
             value,
             now,
             now + int(in_ms * MS),
-            self.done.append,
+            self._told,
         )
         self.dispatcher.submit(query, now)
         return query
+
+    def _told(self, query: Query) -> None:
+        self.done.append(query)
+        if query.query_id in self.raising and query.batch is not None:
+            raise ValueError("a fault of the caller")
 
     def ask(self, values: bytes = b"x", **how: Any) -> list[Query]:
         """One query per byte, at once; then everything settles."""

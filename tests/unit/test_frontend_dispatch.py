@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from engine_fakes import MS, FakeReplica
+from engine_fakes import MS
 from engines import LIMITS, Engine, copy, engine_with, outcomes, version
-from hypothesis import given
-from hypothesis import strategies as st
 
-from clipper_frontend.query import Query, Reason
+from clipper_frontend.query import Reason
 from clipper_frontend.runtime import Failure as ModelFailure
 from clipper_frontend.runtime import Lost, Predictions
 
@@ -577,97 +574,6 @@ def test_closing_tells_those_who_wait_and_leaves_no_timer() -> None:
     assert replica.is_closed
     engine.clock.advance(1000 * MS)
     assert engine.done == [query]
-
-
-# Whatever happens
-
-EVENTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("ask"), st.integers(1, 5), st.integers(1, 60)),
-        st.tuples(st.just("leave"), st.integers(0, 50), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(1, 40), st.just(0)),
-        st.tuples(st.just("answer"), st.integers(0, 5), st.just(0)),
-        st.tuples(st.just("short"), st.integers(0, 5), st.just(0)),
-        st.tuples(st.just("fail"), st.integers(0, 5), st.just(0)),
-        st.tuples(st.just("lose"), st.integers(0, 5), st.integers(0, 3)),
-        st.tuples(st.just("time out"), st.integers(0, 5), st.just(0)),
-        st.tuples(st.just("up"), st.integers(0, 2), st.integers(0, 1)),
-        st.tuples(st.just("replicas"), st.integers(0, 7), st.just(0)),
-    ),
-    max_size=50,
-)
-
-
-@given(
-    events=EVENTS,
-    no_retry=st.booleans(),
-    linger_ms=st.sampled_from([0, 0, 7]),
-    in_flight=st.integers(1, 2),
-)
-def test_every_accepted_query_is_answered_exactly_once_whatever_happens(
-    events: list[tuple[str, int, int]], no_retry: bool, linger_ms: int, in_flight: int
-) -> None:
-    batching: dict[str, Any] = {"no_retry": no_retry, "linger_ns": linger_ms * MS, "max_batches_in_flight": in_flight}
-    engine, replicas = engine_with(copy(0), copy(1), copy(2), **batching)
-    queries: list[Query] = []
-    left: set[int] = set()
-
-    def open_batches() -> list[tuple[FakeReplica, int]]:
-        return [(each, at) for each in engine.cluster.replicas.values() for at, _ in enumerate(each.open)]
-
-    for what, number, extra in events:
-        batches = open_batches()
-        holder, at = batches[number % len(batches)] if batches else (replicas[0], -1)
-        match what:
-            case "ask":
-                queries += engine.ask(bytes(range(1, number + 1)), in_ms=extra)
-            case "leave" if queries:
-                query = queries[number % len(queries)]
-                if not query.is_done:
-                    query.leave()
-                    left.add(query.query_id)
-            case "wait":
-                engine.clock.advance(number * MS)
-            case "answer" if batches:
-                holder.open[at].answer()
-            case "short" if batches:
-                values = holder.open[at].inputs
-                holder.open[at].answer(Predictions([ModelFailure("E", "p") if v == b"\2" else v for v in values]))
-            case "fail" if batches:
-                holder.open[at].fail()
-            case "lose" if batches:
-                holder.is_up = extra > 1
-                holder.open[at].lose(was_refused=bool(extra % 2))
-            case "time out" if batches:
-                engine.clock.ns = max(engine.clock.ns, holder.open[at].deadline_ns)
-                holder.open[at].time_out()
-            case "up":
-                replicas[number].is_up = bool(extra)
-            case "replicas":
-                engine.apply(version(**batching), *(copy(each) for each in range(3) if number >> each & 1))
-        engine.clock.settle()
-        assert engine.dispatcher.waiting_rows == sum(query.is_waiting for query in queries)
-        assert not any(query.is_done and query.is_waiting for query in queries)
-        assert len(engine.done) == len({query.query_id for query in engine.done})
-    engine.clock.advance(61 * MS)
-
-    assert all(query.is_done for query in queries)
-    assert engine.dispatcher.waiting_rows == 0
-    told = sorted(query.query_id for query in engine.done)
-    assert told == [query.query_id for query in queries if query.query_id not in left]
-    for query in engine.done:
-        assert (query.batch is None) == (query.reason is not Reason.NONE)
-        if query.batch is not None:
-            assert query.batch.sent_ns < query.deadline_ns
-    # and afterwards the engine is as good as new
-    for replica in engine.cluster.replicas.values():
-        replica.is_up = True
-        for batch in replica.open:
-            batch.answer()
-    engine.apply(version(), copy(7))
-    [last] = engine.ask(b"z")
-    engine.cluster["host:17"].open[0].answer()
-    assert outcomes([last]) == [b"z"]
 
 
 def test_a_lost_check_of_a_removed_replica_changes_nothing() -> None:

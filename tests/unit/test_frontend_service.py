@@ -10,6 +10,7 @@ import pytest
 from engine_fakes import MS, FakeCall, FakeClock, FakeCluster
 
 from clipper.v1 import predict_pb2, values_pb2
+from clipper_frontend.batch_policies import Policy
 from clipper_frontend.chooser import Chooser, NoStates
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.outputs import Outputs
@@ -35,6 +36,8 @@ from clipper_rpc.transport import Metadata, Methods
 
 DEFAULT = values_pb2.Output(string="-1.0")
 
+BATCHING = Batching(max_queue_rows=20, policy=Policy.FIXED)
+
 
 class House:
     """The frontend between a fake transport and fake replicas."""
@@ -54,7 +57,7 @@ class House:
                     Application("app", values_pb2.INPUT_TYPE_DOUBLES, 100 * MS, output, (Link("sum"),)),
                     Application("bare", values_pb2.INPUT_TYPE_DOUBLES, 100 * MS, output),
                     Model("sum", "1"),
-                    Version("sum", "1", "uid", values_pb2.INPUT_TYPE_DOUBLES, Batching(max_queue_rows=20)),
+                    Version("sum", "1", "uid", values_pb2.INPUT_TYPE_DOUBLES, BATCHING),
                     Version("sum", "2", "uid2", values_pb2.INPUT_TYPE_DOUBLES),
                     Replica("sum", "1", 0, "a:1"),
                 ]

@@ -96,7 +96,9 @@ class BatchQueue(Generic[T]):
         if item.is_waiting:
             self._leave(item)
             self._gone += 1
-            if self._gone > _MANY_GONE and self._gone * 2 > len(self._heap):
+            if not self.waiting_rows:
+                self._forget_all()
+            elif self._gone > _MANY_GONE and self._gone * 2 > len(self._heap):
                 self._clean_up()
 
     def clear(self) -> list[T]:
@@ -104,9 +106,8 @@ class BatchQueue(Generic[T]):
         items = [item for _, _, item in sorted(self._heap) if item.is_waiting]
         for item in items:
             item.is_waiting = False
-        self.waiting_rows = self._gone = 0
-        self._heap.clear()
-        self._arrivals.clear()
+        self.waiting_rows = 0
+        self._forget_all()
         return items
 
     def first(self, now_ns: int) -> T | None:
@@ -157,6 +158,8 @@ class BatchQueue(Generic[T]):
             heappop(heap)
             if rows >= max_rows:
                 break
+        if not self.waiting_rows:
+            self._forget_all()
         return batch, None
 
     def _leave(self, item: T) -> None:
@@ -184,6 +187,11 @@ class BatchQueue(Generic[T]):
         return min(
             self._arrivals[0].arrived_ns + self._linger_ns, (most_urgent.arrived_ns + most_urgent.deadline_ns) // 2
         )
+
+    def _forget_all(self) -> None:
+        self._gone = 0
+        self._heap.clear()
+        self._arrivals.clear()
 
     def _clean_up(self) -> None:
         self._heap = [entry for entry in self._heap if entry[2].is_waiting]

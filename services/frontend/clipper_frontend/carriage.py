@@ -111,8 +111,9 @@ class Carriage:
         """See transit.Carrier: all callers have left, or another attempt was faster."""
         now_ns = self._clock.now_ns()
         for attempt in transit.attempts:
-            if attempt.call is not None:
-                attempt.call.cancel()
+            call, attempt.call = attempt.call, None
+            if call is not None:
+                call.cancel()
             if transit.is_answered:
                 attempt.member.overtaken(attempt, now_ns)
             else:
