@@ -36,8 +36,9 @@ from clipper_frontend.instance import Registration
 from clipper_frontend.metrics import Metrics
 from clipper_frontend.metrics_export import families
 from clipper_frontend.observing import Observer
-from clipper_frontend.outputs import Outputs
+from clipper_frontend.outputs import Outputs, logged_input, logged_output
 from clipper_frontend.pool import Limits
+from clipper_frontend.prediction_log import PredictionLog
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.query_ids import QueryIds
 from clipper_frontend.replica import ReplicaConnections
@@ -107,7 +108,8 @@ async def _engine(
     settings: Settings, transport: Transport, clock: LoopClock, registry: RegistryClient, observer: Observer
 ) -> AsyncIterator[_Engine]:
     """The engine with all that it stands on."""
-    school = School(_selection_store(settings), clock, max_contexts=settings.max_cached_contexts)
+    log = _prediction_log(settings)
+    school = School(_selection_store(settings), clock, log, max_contexts=settings.max_cached_contexts)
     async with school.running(), asyncio.TaskGroup() as tasks:
         # an input may fill a message, and a batch of one carries it with a few bytes around it
         message_bytes = settings.max_message_bytes + _ENVELOPE_BYTES
@@ -233,6 +235,18 @@ def _selection_store(settings: Settings) -> SelectionStore:
         max_shown=settings.max_remembered_queries,
     )
     return SelectionStore(settings.redis_url, settings.cluster, lives)
+
+
+def _prediction_log(settings: Settings) -> PredictionLog | None:
+    if settings.prediction_log is None:
+        return None
+    return PredictionLog(
+        settings.prediction_log,
+        share=settings.prediction_log_share,
+        max_bytes=round(settings.prediction_log_mb * 1e6),
+        value=logged_output,
+        input_value=logged_input,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -5,13 +5,14 @@ The only place of the frontend that looks inside outputs; the answer of one mode
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import struct
 
 from google.protobuf.message import DecodeError
 
-from clipper.v1.values_pb2 import DataType, Output, Tensor
+from clipper.v1.values_pb2 import DataType, Input, Output, Tensor
 from clipper_selection import Value
 
 _CODES = {
@@ -69,6 +70,42 @@ def value_of(output: Output) -> Value | None:
             return _of_json(output.json)
         case _:
             return None
+
+
+def logged_output(output: bytes) -> object:
+    """A serialized Output as JSON can write it; None if it is none."""
+    return _plain(Outputs().value(output))
+
+
+def logged_input(value: bytes) -> object:
+    """A serialized Input as JSON can write it; None if it is none."""
+    try:
+        parsed = Input.FromString(value)
+    except DecodeError:
+        return None
+    match parsed.WhichOneof("value"):
+        case "string":
+            return parsed.string
+        case "bytes":
+            return _plain(parsed.bytes)
+        case "tensor":
+            return _plain(_numbers(parsed.tensor))
+        case None:
+            return None
+        case name:
+            return _plain(tuple(getattr(parsed, name).values))
+
+
+def _plain(value: Value | None) -> object:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float():
+            return value if math.isfinite(value) else None
+        case tuple():
+            return [each if math.isfinite(each) else None for each in value]
+        case _:
+            return value
 
 
 def output_of(value: Value, form: Output) -> Output:

@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     """How many seconds the state of a user or session is kept after it was last taught."""
     max_cached_contexts: Annotated[int, Field(ge=1, le=10**7)] = 10_000
     """How many of these states each process keeps at hand, per application."""
+    prediction_log: Path | None = None
+    """A directory for the prediction log of applications that learn, which clipperctl policy evaluate reads."""
+    prediction_log_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of queries that is logged."""
+    prediction_log_mb: Annotated[float, Field(ge=0.1, le=10**6)] = 256.0
+    """How many megabytes the files of the prediction log may take; the oldest go first."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = MAX_MESSAGE_BYTES
     """The largest message, each way."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 1390

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -98,7 +98,7 @@ class Recalls(Protocol):
 class Notes(Protocol):
     """Takes outcomes, for logs."""
 
-    def outcome(self, application: str, query_id: int, truth: Truth) -> None:
+    def outcome(self, application: str, query_id: int, outcome: Outcome) -> None:
         """The outcome of an answered query."""
 
 
@@ -127,6 +127,7 @@ class Teacher:
         dispatcher: asks models for what they have not answered yet.
         take_query_id: gives these queries their ids.
         outputs: knows the inside of outputs.
+        notes: takes what was learned from answered queries; None: nobody wants to know.
         window_s: for how long queries are remembered, for error texts.
     """
 
@@ -138,7 +139,7 @@ class Teacher:
         dispatcher: Dispatches,
         take_query_id: Callable[[], int],
         outputs: Decodes,
-        notes: Sequence[Notes] = (),
+        notes: Notes | None = None,
         *,
         window_s: float,
     ) -> None:
@@ -165,8 +166,6 @@ class Teacher:
             raise QueryNotFound(
                 query_id=str(query_id), application=route.name, window=f"{self._window_s:g} s after the answer"
             )
-        for notes in self._notes:
-            notes.outcome(route.name, query_id, truth)
         if shown.generation != route.generation:
             return Acknowledged(learned=False)  # chosen by a policy that is no more: it says nothing about this one
         answers: dict[str, Value] = {}
@@ -185,7 +184,10 @@ class Teacher:
             outcome = of_reward(route.policy, shown.models, answers, propensities, given, truth.reward)
         else:
             return Acknowledged(learned=False)  # a default says nothing about models
-        return await self._learn(route, shown.context, outcome, token)
+        done = await self._learn(route, shown.context, outcome, token)
+        if self._notes is not None and outcome.losses and not done.is_duplicate:
+            self._notes.outcome(route.name, query_id, outcome)
+        return done
 
     async def by_input(
         self, route: Route, value: bytes, context: str, label: Value, token: str, now_ns: int, deadline_ns: int
