@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -206,7 +207,52 @@ func TestTheClientsDeadlineTravels(t *testing.T) {
 		return nil, ctx.Err()
 	}
 	g.expect(g.post("/hello-world/predict", `{"input": [1]}`, "Grpc-Timeout", "30m"), 504, "deadline")
+	g.expect(g.post("/hello-world/predict", `{"input_batch": [[1], [2]]}`, "Grpc-Timeout", "30m"), 504, "deadline")
+	r := g.post("/v1/applications/hello-world:predict", `{"input": {"doubles": {"values": [1]}}}`, "Grpc-Timeout", "30m")
+	if r.status != 504 {
+		t.Errorf("%+v", r)
+	}
+	g.frontend.Answer = func(ctx context.Context, _ *pb.PredictRequest) (*pb.PredictResponse, error) {
+		deadline, _ := ctx.Deadline()
+		return &pb.PredictResponse{Output: &pb.Output{Value: &pb.Output_Number{Number: time.Until(deadline).Seconds()}}}, nil
+	}
+	left := g.post("/hello-world/predict", `{"input": [1]}`, "Grpc-Timeout", "3S").json(t)["output"].(json.Number)
+	if seconds, _ := left.Float64(); seconds <= 0 || seconds > 3 {
+		t.Error(left)
+	}
 	g.expect(g.post("/hello-world/predict", `{"input": [1]}`, "Grpc-Timeout", "soon"), 400, "Grpc-Timeout")
+}
+
+func TestAnAnswerIsExplainedToThoseWhoAsk(t *testing.T) {
+	g := start(t)
+	var asked []*pb.PredictRequest
+	g.frontend.Answer = func(_ context.Context, request *pb.PredictRequest) (*pb.PredictResponse, error) {
+		asked = append(asked, request)
+		answer := &pb.PredictResponse{QueryId: 7, Output: text("4"), Confidence: 1, Contributions: []*pb.Contribution{
+			{Model: "m", Version: "1", ReplicaId: 3, Weight: 1, LatencyUs: 9000, Joined: true},
+		}}
+		if request.GetExplain() {
+			answer.Timing = &pb.Timing{QueueUs: 4000, LingerUs: 2000, BatchRows: 7, ModelUs: 4500, NetworkUs: 500, TotalUs: 10000}
+		}
+		return answer, nil
+	}
+	r := g.post("/hello-world/predict", `{"input": [1], "explain": true, "bypass_cache": true}`)
+	g.expect(r, 200, `{"query_id":7,"output":4,"default":false,"confidence":1,"contributions":[`+
+		`{"model":"m","version":"1","replica_id":3,"weight":1,"latency_us":9000,"cached":false,"joined":true}],`+
+		`"timing":{"queue_us":4000,"linger_us":2000,"batch_rows":7,"model_us":4500,"network_us":500,"total_us":10000}}`)
+	if got := r.header.Get("Server-Timing"); got != "queue;dur=4, linger;dur=2, model;dur=4.5, network;dur=0.5, total;dur=10" {
+		t.Error(got)
+	}
+	if !asked[0].GetBypassCache() {
+		t.Error(asked[0])
+	}
+	r = g.post("/hello-world/predict", `{"explain": false, "input": [1]}`)
+	if r.text != `{"query_id":7,"output":4,"default":false}` || r.header.Get("Server-Timing") != "" || asked[1].GetBypassCache() {
+		t.Errorf("%+v", r)
+	}
+	for _, body := range []string{`{"input": [1], "explain": 1}`, `{"input": [1], "bypass_cache": "true"}`, `{"input": [1], "explain": tru}`} {
+		g.expect(g.post("/hello-world/predict", body), 400, "Json error")
+	}
 }
 
 func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {

@@ -53,7 +53,9 @@ func (h *Handler) ask(
 	}
 	defer query.Release()
 	if !query.IsBatch {
-		request := &pb.PredictRequest{Application: name, Version: query.Version, Context: query.Context}
+		request := &pb.PredictRequest{
+			Application: name, Version: query.Version, Context: query.Context, BypassCache: query.BypassCache, Explain: query.Explain,
+		}
 		// The input is encoded already: it goes out as it is.
 		request.ProtoReflect().SetUnknown(query.Encoded)
 		answer, err := h.Predict.Predict(ctx, request)
@@ -61,9 +63,12 @@ func (h *Handler) ask(
 			return 0, 0, err
 		}
 		reply.JSON = values.AppendPrediction(reply.JSON[:0], answer)
+		reply.ServerTiming = values.ServerTiming(answer)
 		return 1, countDefault(answer), nil
 	}
-	request := &pb.PredictBatchRequest{Application: name, Version: query.Version, Context: query.Context}
+	request := &pb.PredictBatchRequest{
+		Application: name, Version: query.Version, Context: query.Context, BypassCache: query.BypassCache, Explain: query.Explain,
+	}
 	request.ProtoReflect().SetUnknown(query.Encoded)
 	batch, err := h.Predict.PredictBatch(ctx, request)
 	if err != nil {

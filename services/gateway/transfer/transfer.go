@@ -22,17 +22,26 @@ const (
 var replies = sync.Pool{New: func() any { return new(Reply) }}
 
 // A Reply is a body that is put together in a kept buffer.
-type Reply struct{ JSON []byte }
+type Reply struct {
+	JSON []byte
+	// ServerTiming is the value of that header; empty: there is none.
+	ServerTiming string
+}
 
 // NewReply returns an empty reply.
 func NewReply() *Reply {
 	reply := replies.Get().(*Reply)
-	reply.JSON = reply.JSON[:0]
+	reply.JSON, reply.ServerTiming = reply.JSON[:0], ""
 	return reply
 }
 
 // Write answers a request with it.
-func (y *Reply) Write(w http.ResponseWriter) { WriteJSON(w, y.JSON) }
+func (y *Reply) Write(w http.ResponseWriter) {
+	if y.ServerTiming != "" {
+		w.Header().Set("Server-Timing", y.ServerTiming)
+	}
+	WriteJSON(w, y.JSON)
+}
 
 // Release gives the buffer back.
 func (y *Reply) Release() {

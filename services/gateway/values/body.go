@@ -27,6 +27,9 @@ type Query struct {
 	Encoded []byte
 	// Version and Context are those of the request; empty when not given.
 	Version, Context string
+	// BypassCache and Explain are those of the request: whether it must be computed anew, and whether the reply tells
+	// who has answered and where the time went.
+	BypassCache, Explain bool
 
 	reader *reader
 }
@@ -76,7 +79,7 @@ func (f *Feedback) Release() { f.reader.release() }
 func ReadQuery(text []byte, inputType pb.InputType, limit int) (*Query, error) {
 	r := newReader(text, inputType, limit)
 	q := &Query{reader: r}
-	var hasInput, hasBatch, hasVersion, hasContext bool
+	var hasInput, hasBatch, hasVersion, hasContext, hasBypass, hasExplain bool
 	var batchError error
 	err := r.object(func(name []byte) error {
 		switch {
@@ -99,6 +102,12 @@ func ReadQuery(text []byte, inputType pb.InputType, limit int) (*Query, error) {
 		case string(name) == "context" && !hasContext:
 			hasContext = true
 			return r.stringInto("context", &q.Context)
+		case string(name) == "bypass_cache" && !hasBypass:
+			hasBypass = true
+			return r.truthInto("bypass_cache", &q.BypassCache)
+		case string(name) == "explain" && !hasExplain:
+			hasExplain = true
+			return r.truthInto("explain", &q.Explain)
 		default:
 			return r.skip(1)
 		}
@@ -171,7 +180,8 @@ func ReadFeedback(text []byte, inputType pb.InputType, limit int) (*Feedback, er
 
 // QuerySchema describes the body of a prediction for an application that takes inputs of a type.
 func QuerySchema(inputType pb.InputType) string {
-	return fmt.Sprintf(`{"input" := %s} or {"input_batch" := [%[1]s]}, with "version" := string (optional)`, shape(inputType))
+	return fmt.Sprintf(`{"input" := %s} or {"input_batch" := [%[1]s]}, with "version" := string, "context" := string, `+
+		`"bypass_cache" := bool, "explain" := bool (all optional)`, shape(inputType))
 }
 
 // FeedbackSchema describes the body of an update, as QuerySchema does.
@@ -251,6 +261,18 @@ func (r *reader) stringInto(what string, into *string) error {
 	text, err := r.string(nil)
 	*into = string(text)
 	return err
+}
+
+func (r *reader) truthInto(what string, into *bool) error {
+	switch r.peek() {
+	case 't':
+		*into = true
+		return r.literal("true")
+	case 'f':
+		return r.literal("false")
+	default:
+		return r.mismatch(what, "true or false")
+	}
 }
 
 // scalar reads a number.

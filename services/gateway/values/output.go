@@ -10,7 +10,8 @@ import (
 	pb "github.com/clipper-serve/clipper/services/gateway/gen/clipper/v1"
 )
 
-// AppendPrediction appends an answer as Clipper's REST gives it.
+// AppendPrediction appends an answer as Clipper's REST gives it; with its timing, if that was asked for, and who has
+// answered.
 func AppendPrediction(json []byte, answer *pb.PredictResponse) []byte {
 	json = append(json, `{"query_id":`...)
 	json = strconv.AppendInt(json, answer.GetQueryId(), 10)
@@ -22,7 +23,73 @@ func AppendPrediction(json []byte, answer *pb.PredictResponse) []byte {
 		json = append(json, `,"default_explanation":`...)
 		json = AppendString(json, answer.GetDefaultExplanation())
 	}
+	if timing := answer.GetTiming(); timing != nil {
+		json = append(json, `,"confidence":`...)
+		json = appendFloat(json, answer.GetConfidence(), 64)
+		json = append(json, `,"contributions":`...)
+		json = appendAll(json, answer.GetContributions(), appendContribution)
+		json = append(json, `,"timing":`...)
+		json = appendTiming(json, timing)
+	}
 	return append(json, '}')
+}
+
+func appendContribution(json []byte, part *pb.Contribution) []byte {
+	json = append(json, `{"model":`...)
+	json = AppendString(json, part.GetModel())
+	json = append(json, `,"version":`...)
+	json = AppendString(json, part.GetVersion())
+	json = append(json, `,"replica_id":`...)
+	json = strconv.AppendInt(json, part.GetReplicaId(), 10)
+	json = append(json, `,"weight":`...)
+	json = appendFloat(json, part.GetWeight(), 64)
+	json = append(json, `,"latency_us":`...)
+	json = strconv.AppendInt(json, part.GetLatencyUs(), 10)
+	json = append(json, `,"cached":`...)
+	json = strconv.AppendBool(json, part.GetCached())
+	json = append(json, `,"joined":`...)
+	json = strconv.AppendBool(json, part.GetJoined())
+	return append(json, '}')
+}
+
+func appendTiming(json []byte, timing *pb.Timing) []byte {
+	json = append(json, `{"queue_us":`...)
+	json = strconv.AppendInt(json, timing.GetQueueUs(), 10)
+	json = append(json, `,"linger_us":`...)
+	json = strconv.AppendInt(json, timing.GetLingerUs(), 10)
+	json = append(json, `,"batch_rows":`...)
+	json = strconv.AppendInt(json, int64(timing.GetBatchRows()), 10)
+	json = append(json, `,"model_us":`...)
+	json = strconv.AppendInt(json, timing.GetModelUs(), 10)
+	json = append(json, `,"network_us":`...)
+	json = strconv.AppendInt(json, timing.GetNetworkUs(), 10)
+	json = append(json, `,"total_us":`...)
+	json = strconv.AppendInt(json, timing.GetTotalUs(), 10)
+	return append(json, '}')
+}
+
+// ServerTiming is a timing as the value of a Server-Timing header (W3C), which browsers show; empty without one.
+func ServerTiming(answer *pb.PredictResponse) string {
+	timing := answer.GetTiming()
+	if timing == nil {
+		return ""
+	}
+	value := make([]byte, 0, 128)
+	for _, part := range []struct {
+		name   string
+		micros int64
+	}{
+		{"queue", timing.GetQueueUs()}, {"linger", timing.GetLingerUs()}, {"model", timing.GetModelUs()},
+		{"network", timing.GetNetworkUs()}, {"total", timing.GetTotalUs()},
+	} {
+		if len(value) > 0 {
+			value = append(value, ", "...)
+		}
+		value = append(value, part.name...)
+		value = append(value, ";dur="...)
+		value = strconv.AppendFloat(value, float64(part.micros)/1000, 'f', -1, 64)
+	}
+	return string(value)
 }
 
 // AppendOutput appends an output as JSON: text that is JSON as that, other text as a string, NaN and infinities as null.
