@@ -45,8 +45,10 @@ check: setup ## Lint, types, generated code, proto rules
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
-	@changed=$$(tools/go fmt ./...); [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }
+	@changed=$$(tools/go fmt ./... && tools/go fmt -C ../../examples/go_runtime ./...); \
+	  [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }
 	tools/go vet ./...
+	tools/go vet -C ../../examples/go_runtime ./...
 	@if command -v cargo >/dev/null; then set -ex; cd services/rpc/native; \
 	  cargo fmt --check; cargo clippy --quiet --all-targets -- -D warnings; else echo "no cargo: the native transport is not checked"; fi
 	tools/protos lint
