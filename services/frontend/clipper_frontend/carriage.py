@@ -77,7 +77,8 @@ class Carriage:
         self._max_attempts = max_attempts
         self._sending = sending
         self._hedges: HedgeBudget | None = None
-        self._overdue: list[Transit] = []
+        self.overdue: list[Transit] = []
+        """Batches that wait for an idle replica to be sent to a second time."""
 
     def follow(self, version: Version, max_batch_rows: int, objective_ns: int) -> None:
         """Takes over new settings."""
@@ -102,10 +103,10 @@ class Carriage:
 
     def hedge(self, now_ns: int) -> None:
         """Sends what is overdue to replicas that are idle now."""
-        overdue, self._overdue = self._overdue, []
+        overdue, self.overdue = self.overdue, []
         for transit in overdue:
             if transit.attempts and transit.waiting and not self._has_hedged(transit, now_ns):
-                self._overdue.append(transit)
+                self.overdue.append(transit)
 
     def abandoned(self, transit: Transit) -> None:
         """See transit.Carrier: all callers have left, or another attempt was faster."""
@@ -125,7 +126,7 @@ class Carriage:
 
     def _is_overdue(self, transit: Transit) -> None:
         transit.timer = None
-        self._overdue.append(transit)
+        self.overdue.append(transit)
         self.hedge(self._clock.now_ns())
 
     def _has_hedged(self, transit: Transit, now_ns: int) -> bool:

@@ -115,14 +115,13 @@ class Member:
         return plan
 
     def _new_plan(self, objective_ns: int) -> Plan:
-        smallest_ns = self._policy.predict_ns(1)
-        rows = self._policy.max_rows(target_ns(objective_ns, smallest_ns or 0))
+        curve = self._policy.curve
+        fit = curve.fit()
+        rows = self._policy.max_rows(target_ns(objective_ns, fit.predict_ns(1) if fit is not None else 0))
         if self._row_limit:
             rows = min(rows, self._row_limit)
         if self.is_on_trial:
             rows = 1
-        curve = self._policy.curve
-        fit = curve.fit()
         if fit is None:
             return Plan(rows, 0, 0, is_known=False)
         if curve.knows_slope:

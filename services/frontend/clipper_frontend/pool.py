@@ -144,7 +144,10 @@ class Pool:
                 query.fail(Reason.OVERLOADED, problem=str(queue.waiting_rows))
 
     def _is_anyone_idle(self) -> bool:
-        return any(member.is_idle for member in self._roster.members.values())
+        for member in self._roster.members.values():  # noqa: SIM110  # any() costs more than all the rest of a query
+            if member.is_idle:
+                return True
+        return False
 
     def _can_be_in_time(self, query: Query, now_ns: int) -> bool:
         if not self._has_forecast:
@@ -179,7 +182,8 @@ class Pool:
         if not self._roster.is_hopeful:
             for query in self._queue.clear():
                 query.fail(Reason.REPLICA_LOST if query.losses else Reason.NO_REPLICA)
-        self._wake()
+        elif self._queue.waiting_rows or self._carriage.overdue:
+            self._wake()
 
     def _wake(self) -> None:
         """Assigns once everything that is happening now has happened: a burst of queries becomes one batch."""
@@ -190,10 +194,14 @@ class Pool:
     def _assign(self) -> None:
         self._is_woken = False
         now_ns = self._clock.now_ns()
-        self._carriage.hedge(now_ns)
-        is_any_served = True
-        while is_any_served and self._queue.waiting_rows:
-            is_any_served = any(self._serve(member, now_ns) for member in self._free())
+        if self._carriage.overdue:
+            self._carriage.hedge(now_ns)
+        while self._queue.waiting_rows:
+            for member in self._free():
+                if self._serve(member, now_ns):
+                    break
+            else:
+                return
 
     def _free(self) -> list[Member]:
         free = [member for member in self._roster.members.values() if member.is_free(self._max_in_flight)]
