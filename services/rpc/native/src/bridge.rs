@@ -4,7 +4,8 @@
 //!  1. Events are pushed on the wire's thread only; commands on the event loop's thread only.
 //!  2. The event loop is woken (by an eventfd that it watches) when the wire's thread has nothing more to do for now,
 //!     or when a burst is large: one wake-up per burst.
-//!  3. Commands are handed over when the burst that caused them has been dealt with, else in the loop's next round.
+//!  3. Commands are handed over when the burst that caused them has been dealt with, else in the loop's next round;
+//!     unary calls, which are few (one carries a batch), at once.
 
 use std::cell::RefCell;
 use std::mem;
@@ -116,6 +117,14 @@ impl Bridge {
             self.call_soon.call1(py, (flush,))?;
         }
         Ok(())
+    }
+
+    /// The same for a command that many do not follow: outside of a burst it is handed over at once.
+    pub fn command_now(self: &Arc<Self>, command: Command) {
+        lock(&self.commands).push(command);
+        if !self.is_flush_due.load(SeqCst) {
+            self.has_commands.notify_one();
+        }
     }
 
     /// Takes a last command and hands everything over; no more will come.

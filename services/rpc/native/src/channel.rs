@@ -94,7 +94,6 @@ impl Channel {
     /// Makes a unary call.
     fn call(
         &self,
-        py: Python<'_>,
         method: &str,
         payload: &[u8],
         done: Py<PyAny>,
@@ -105,7 +104,7 @@ impl Channel {
             let done = Arc::new(Mutex::new(Some(done)));
             let caller = Caller::Unary { done: done.clone() };
             let body = sendable(payload, usize::MAX).map(Body::One);
-            let cancel = self.make(py, method, body, caller, deadline_ns, metadata)?;
+            let cancel = self.make(method, body, caller, deadline_ns, metadata)?;
             Ok(OutgoingCall {
                 bridge: self.bridge.clone(),
                 done,
@@ -118,7 +117,6 @@ impl Channel {
     /// what comes ahead of the first response. `listener` is that of `streams::Shared`.
     fn stream(
         &self,
-        py: Python<'_>,
         method: &str,
         payload: Option<&[u8]>,
         listener: Py<PyAny>,
@@ -138,7 +136,7 @@ impl Channel {
                     (Some(requests), Ok(Body::Many(to_send)))
                 }
             };
-            let cancel = self.make(py, method, body, caller, deadline_ns, metadata)?;
+            let cancel = self.make(method, body, caller, deadline_ns, metadata)?;
             Ok(CalledStream {
                 bridge: self.bridge.clone(),
                 shared,
@@ -168,7 +166,6 @@ impl Channel {
 impl Channel {
     fn make(
         &self,
-        py: Python<'_>,
         method: &str,
         body: Result<Body, Status>,
         caller: Caller,
@@ -197,7 +194,7 @@ impl Channel {
             (Err(status), _) => Box::new(move || teller.ended(Outcome::failure(status))),
             (_, None) => Box::new(move || drop(teller)),
         };
-        self.bridge.command(py, command)?;
+        self.bridge.command_now(command);
         Ok(cancel)
     }
 

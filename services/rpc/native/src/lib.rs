@@ -30,3 +30,7 @@ mod served;
 mod server;
 mod streams;
 mod tls;
+
+/// Tasks of tokio are aligned to cache lines, for which the system's allocator takes its slow way.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
