@@ -10,6 +10,8 @@ clusters   start, stop, status, logs
 apps       app register, list, show, unregister; link, unlink
 models     model deploy, register, list, show, activate, scale, stop
 predict    predict
+policies, evaluate, offpolicy  policy list, show, set, reset, export, import, evaluate
+feedback   feedback
 declared   apply, diff, export: the configuration as a file
 runtimes   runtime check
 client     calls a runtime, for the rules that `runtime check` looks at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
 from clipperctl import output, texts
@@ -120,6 +122,46 @@ def show(session: Session, name: str) -> None:
 @app.command(
     epilog="""\b
 Example:
+  clipperctl link hello-world next-model --shadow
+  clipperctl app shadows hello-world
+"""
+)
+@click.argument("name", shell_complete=application_names)
+@with_session
+def shadows(session: Session, name: str) -> None:
+    """Compares the shadows of an application with the answers that it gave to the same queries."""
+    with session.connected() as connection:
+        found = connection.compare_shadows(name)
+    if session.output != "table":
+        output.show(session.output, [{**dataclasses.asdict(each), "agreement": each.agreement} for each in found], "")
+        return
+    rows = [
+        {
+            "model": each.model,
+            "share": f"{each.share:g}",
+            "queries": each.queries,
+            "agreement": "-" if each.agreement is None else f"{each.agreement:.1%} of {each.compared}",
+            "errors": ", ".join(f"{count} {reason}" for reason, count in each.errors.items()) or "none",
+            "latency": texts.latencies(each.latency),
+            "given": texts.latencies(each.given_latency),
+        }
+        for each in found
+    ]
+    columns = {
+        "model": "SHADOW",
+        "share": "SHARE",
+        "queries": "QUERIES",
+        "agreement": "AGREES WITH ANSWERS",
+        "errors": "ERRORS",
+        "latency": "LATENCY p50 / p95 / p99",
+        "given": "THAT OF ANSWERS",
+    }
+    output.show_rows(session.output, rows, columns, "No shadows. Link one with `clipperctl link APP MODEL --shadow`.")
+
+
+@app.command(
+    epilog="""\b
+Example:
   clipperctl app unregister hello-world --yes
 """
 )
@@ -140,6 +182,7 @@ def unregister(session: Session, name: str, yes: bool) -> None:
 Examples:
   clipperctl link hello-world sum-model
   clipperctl link hello-world new-model --weight 0.1     # a canary: one query in eleven
+  clipperctl link hello-world next-model --shadow          # gets copies of queries, has no say; see app shadows
 """
 )
 @click.argument("application", shell_complete=application_names)
@@ -150,13 +193,29 @@ Examples:
     help="Its share of the queries, or its say in answers, relative to other models; 1 by default. Linking again with "
     "another weight changes it.",
 )
+@click.option("--shadow", is_flag=True, help="It gets copies of queries, and never has a say in answers.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="The share of the queries that a shadow gets; 1 by default.",
+)
 @with_session
-def link(session: Session, application: str, model: str, weight: float | None) -> None:
+def link(
+    session: Session, application: str, model: str, weight: float | None, shadow: bool, share: float | None
+) -> None:
     """Routes the queries of an application to a model. Their input types must agree."""
+    if shadow and weight is not None:
+        raise click.UsageError("A shadow has no --weight: it never has a say. Give it a --share of the queries.")
+    if share is not None and not shadow:
+        raise click.UsageError("--share is for a --shadow; give other models a --weight.")
     with session.connected("Linking") as connection:
-        connection.link_model_to_app(application, model, weight or 0)
+        if shadow:
+            connection.shadow_model_of_app(application, model, share or 1.0)
+        else:
+            connection.link_model_to_app(application, model, weight or 0)
         found = connection.get_app_info(application)
-    output.show(session.output, found, f"Model {model} is linked to application {application}.")
+    does = "shadows" if shadow else "is linked to"
+    output.show(session.output, found, f"Model {model} {does} application {application}.")
 
 
 @click.command(

@@ -14,7 +14,9 @@ from clipperctl.clusters import logs, start, status, stop
 from clipperctl.completion import completion
 from clipperctl.declared import apply, diff, export
 from clipperctl.doctor import doctor
+from clipperctl.feedback import feedback
 from clipperctl.models import model
+from clipperctl.policies import policy
 from clipperctl.predict import predict
 from clipperctl.runtimes import runtime
 from clipperctl.session import common_options
@@ -67,6 +69,7 @@ def cli(**_options: object) -> None:
 _COMMANDS = (
     *(start, stop, status, doctor, logs),
     *(app, model, link, unlink, predict),
+    *(policy, feedback),
     *(apply, diff, export),
     *(runtime, completion),
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from clipper_admin.learned import Latencies
     from clipper_admin.resources import Contribution, Prediction, Timing
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m)?")
@@ -82,6 +83,11 @@ def _timed(timing: Timing) -> str:
 
 def _ms(micros: int) -> str:
     return f"{micros / 1000:.3g} ms"
+
+
+def latencies(found: Latencies) -> str:
+    """Quantiles of latencies."""
+    return " / ".join(_ms(us) for us in (found.p50_us, found.p95_us, found.p99_us)) if found.mean_us else "-"
 
 
 def default_output(text: str) -> Any:

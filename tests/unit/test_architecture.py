@@ -23,7 +23,7 @@ SERVICES = {"clipper_frontend", "clipper_manager", "clipper_runtime", "clipperct
 
 PURE_ROOMS = {"batching", "batch_policies", "selection", "routes", "cache", "flight", "resources"}
 """They decide. Time, tasks and wires are someone else's."""
-DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "cached", "dispatch", "registry"}
+DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "shadowing", "cached", "dispatch", "registry"}
 """They act on what the pure rooms decide, through Protocols."""
 WIRE_ROOMS = {"service", "stats", "replica", "watch", "codec", "convert", "outputs", "client", "learning_client"}
 """They translate to and from generated code."""

@@ -47,6 +47,7 @@ from clipper_frontend.school import School
 from clipper_frontend.selection_store import Lives, SelectionStore
 from clipper_frontend.service import PREDICT_SERVICE, PredictService
 from clipper_frontend.settings import Settings, options
+from clipper_frontend.shadowing import Shadows
 from clipper_frontend.stats import InspectService, of_all, stats_of
 from clipper_frontend.watch import Watch
 from clipper_frontend.workers import serve_with_workers
@@ -125,17 +126,20 @@ async def _engine(
         cached = _cached(settings, dispatcher, clock)
         outputs = Outputs()
         chooser = Chooser(cached, query_ids.take, outputs, school.states, school)
-        predictor = Predictor(cached, query_ids.take, chooser, reply_margin_ns=round(settings.reply_margin_ms * 1e6))
+        shadows = Shadows(cached, query_ids.take, clock, outputs, school.store, clock.sleep)
+        margin_ns = round(settings.reply_margin_ms * 1e6)
+        predictor = Predictor(cached, query_ids.take, chooser, shadows, reply_margin_ns=margin_ns)
         teacher = school.teacher(cached, query_ids.take, outputs, window_s=settings.feedback_window_s)
         feedback = FeedbackService(predictor, teacher, clock, tasks)
 
         def use(table: RouteTable) -> None:
             observer.metrics.follow(table)
             school.use(table)
+            shadows.use(table)
             predictor.use(table)
 
         watch = Watch(registry, use, clock.sleep)
-        following = [tasks.create_task(watch.run()), tasks.create_task(query_ids.run())]
+        following = [tasks.create_task(each.run()) for each in (watch, query_ids, shadows)]
         cache = cached if isinstance(cached, CachedDispatcher) else None
         told = families(observer.metrics, dispatcher, cache)
         exposition = Exposition([told], process="frontend", transport=transport.name)
@@ -151,6 +155,7 @@ async def _engine(
             cached.close()
             for task in following:
                 task.cancel()
+            await shadows.end()
             await connections.close()
 
 

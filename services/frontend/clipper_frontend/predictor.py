@@ -49,20 +49,35 @@ class Chooses(Protocol):
         """Starts a query, as `Predictor.predict` does."""
 
 
+class Copies(Protocol):
+    """What gives shadows copies of queries."""
+
+    def watched(self, route: Route, value: bytes, on_done: Callable[[AnyQuery], None]) -> Callable[[AnyQuery], None]:
+        """The callback for a query of which shadows shall get copies."""
+
+
 class Predictor:
     """Answers queries of applications.
 
     Args:
         take_query_id: gives an id that was never given before.
         chooser: asks the models of applications whose policy chooses.
+        shadows: gives shadows their copies; None: they get none.
         reply_margin_ns: how long before a client's deadline its answer must leave here in order to arrive in time.
     """
 
     def __init__(
-        self, dispatcher: Dispatches, take_query_id: Callable[[], int], chooser: Chooses, *, reply_margin_ns: int
+        self,
+        dispatcher: Dispatches,
+        take_query_id: Callable[[], int],
+        chooser: Chooses,
+        shadows: Copies | None = None,
+        *,
+        reply_margin_ns: int,
     ) -> None:
         self._dispatcher = dispatcher
         self._chooser = chooser
+        self._shadows = shadows
         self._take_query_id = take_query_id
         self._reply_margin_ns = reply_margin_ns
         self._table = EMPTY
@@ -130,6 +145,8 @@ class Predictor:
         Raises as `version` does.
         """
         panel = route.panel
+        if route.shadows and self._shadows is not None:
+            on_done = self._shadows.watched(route, value, on_done)
         if panel is not None and not pinned:
             return self._chooser.ask(
                 route, panel, context, value, arrived_ns, deadline_ns, on_done, bypass_cache=bypass_cache

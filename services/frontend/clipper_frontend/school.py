@@ -27,7 +27,8 @@ class School:
     def __init__(
         self, store: SelectionStore, clock: LoopClock, log: PredictionLog | None, *, max_contexts: int
     ) -> None:
-        self._store = store
+        self.store = store
+        """Where all that is kept."""
         self._log = log
         self._learning = Learning(store, clock.sleep, max_contexts=max_contexts)
         self._recall = Recall(store, clock.sleep)
@@ -53,14 +54,14 @@ class School:
     ) -> Teacher:
         """What takes outcomes."""
         return Teacher(
-            self._store, self._learning, self._recall, dispatcher, take_query_id, outputs, self._log, window_s=window_s
+            self.store, self._learning, self._recall, dispatcher, take_query_id, outputs, self._log, window_s=window_s
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Runs the parts while the block does."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(each.run()) for each in (self._store, self._learning, self._recall)]
+            running = [tasks.create_task(each.run()) for each in (self.store, self._learning, self._recall)]
             if self._log is not None:
                 running.append(tasks.create_task(self._log.run()))
             try:
