@@ -12,7 +12,7 @@ compiled := pyproject.toml hatch_build.py \
   $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-go test-native check gen bench images wheel clean
+.PHONY: help setup demo test test-unit test-go test-native check gen bench images wheel wheel-check clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -72,6 +72,9 @@ images: ## Builds the Docker images of all parts
 
 wheel: setup ## Builds a wheel for this platform into dist/
 	$(bin)/uv build --wheel --out-dir dist
+
+wheel-check: setup ## Installs a wheel into an empty environment and goes through a first session there
+	tools/wheel-check
 
 clean: ## Removes all that was built or installed here
 	rm -rf $(venv) build dist cli/clipper_admin/bin services/rpc/clipper_rpc/_native*.so services/rpc/native/target
