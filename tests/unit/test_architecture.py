@@ -25,7 +25,18 @@ PURE_ROOMS = {"batching", "batch_policies", "selection", "routes", "cache", "fli
 """They decide. Time, tasks and wires are someone else's."""
 DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "shadowing", "cached", "dispatch", "registry"}
 """They act on what the pure rooms decide, through Protocols."""
-WIRE_ROOMS = {"service", "stats", "replica", "watch", "codec", "convert", "outputs", "client", "learning_client"}
+WIRE_ROOMS = {
+    "service",
+    "stats",
+    "profiles",
+    "replica",
+    "watch",
+    "codec",
+    "convert",
+    "outputs",
+    "client",
+    "learning_client",
+}
 """They translate to and from generated code."""
 STORE_ROOMS = {"redis_store", "selection_store"}
 NOT_IN_PURE = {"asyncio", "time", "threading", "socket", "logging", "pydantic_settings", "uvloop"}

@@ -112,7 +112,7 @@ def test_a_batch_of_which_all_was_late_still_shows_how_slow_the_model_is() -> No
     plant.ask()
     plant.clock.advance(1000 * MS)
     [member] = plant.dispatcher.pools[0].members
-    assert member.predict_ns(1) == pytest.approx(300 * MS, rel=0.01)
+    assert member.curve.predict_ns(1) == pytest.approx(300 * MS, rel=0.01)
 
 
 def test_an_idle_replica_is_asked_even_if_it_seems_too_slow() -> None:

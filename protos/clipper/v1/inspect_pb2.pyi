@@ -1,5 +1,6 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -129,3 +130,121 @@ class Bucket(_message.Message):
     at_most: float
     count: int
     def __init__(self, above: _Optional[float] = ..., at_most: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
+
+class GetModelProfileRequest(_message.Message):
+    __slots__ = ("model", "version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class GetModelProfileResponse(_message.Message):
+    __slots__ = ("model", "version", "policy", "objective_us", "linger_us", "max_batches_in_flight", "hedge_percent", "waiting_rows", "replicas", "batches", "rows", "refused_full", "refused_hopeless", "given_up", "moved", "abandoned_batches", "hedges", "hedged_rows", "hedges_won", "hedges_denied")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_US_FIELD_NUMBER: _ClassVar[int]
+    LINGER_US_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCHES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    HEDGE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FULL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_HOPELESS_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_UP_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_FIELD_NUMBER: _ClassVar[int]
+    HEDGED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_DENIED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    policy: str
+    objective_us: int
+    linger_us: int
+    max_batches_in_flight: int
+    hedge_percent: int
+    waiting_rows: int
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaProfile]
+    batches: int
+    rows: int
+    refused_full: int
+    refused_hopeless: int
+    given_up: int
+    moved: int
+    abandoned_batches: int
+    hedges: int
+    hedged_rows: int
+    hedges_won: int
+    hedges_denied: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., policy: _Optional[str] = ..., objective_us: _Optional[int] = ..., linger_us: _Optional[int] = ..., max_batches_in_flight: _Optional[int] = ..., hedge_percent: _Optional[int] = ..., waiting_rows: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaProfile, _Mapping]]] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., refused_full: _Optional[int] = ..., refused_hopeless: _Optional[int] = ..., given_up: _Optional[int] = ..., moved: _Optional[int] = ..., abandoned_batches: _Optional[int] = ..., hedges: _Optional[int] = ..., hedged_rows: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_denied: _Optional[int] = ...) -> None: ...
+
+class ReplicaProfile(_message.Message):
+    __slots__ = ("replica_id", "address", "state", "on_trial", "batches_in_flight", "batches", "rows", "timeouts", "losses", "batch_rows", "limit", "budget_us", "fixed_us", "per_row_us", "samples", "latencies")
+    class Limit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        LIMIT_UNSPECIFIED: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_CEILING: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_BUDGET: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_REACH: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_PROBE: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_LEAST: _ClassVar[ReplicaProfile.Limit]
+        LIMIT_LEARNING: _ClassVar[ReplicaProfile.Limit]
+    LIMIT_UNSPECIFIED: ReplicaProfile.Limit
+    LIMIT_CEILING: ReplicaProfile.Limit
+    LIMIT_BUDGET: ReplicaProfile.Limit
+    LIMIT_REACH: ReplicaProfile.Limit
+    LIMIT_PROBE: ReplicaProfile.Limit
+    LIMIT_LEAST: ReplicaProfile.Limit
+    LIMIT_LEARNING: ReplicaProfile.Limit
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ON_TRIAL_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_US_FIELD_NUMBER: _ClassVar[int]
+    FIXED_US_FIELD_NUMBER: _ClassVar[int]
+    PER_ROW_US_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    LATENCIES_FIELD_NUMBER: _ClassVar[int]
+    replica_id: int
+    address: str
+    state: str
+    on_trial: bool
+    batches_in_flight: int
+    batches: int
+    rows: int
+    timeouts: int
+    losses: int
+    batch_rows: int
+    limit: ReplicaProfile.Limit
+    budget_us: int
+    fixed_us: float
+    per_row_us: float
+    samples: int
+    latencies: _containers.RepeatedCompositeFieldContainer[LatencySample]
+    def __init__(self, replica_id: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[str] = ..., on_trial: _Optional[bool] = ..., batches_in_flight: _Optional[int] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., timeouts: _Optional[int] = ..., losses: _Optional[int] = ..., batch_rows: _Optional[int] = ..., limit: _Optional[_Union[ReplicaProfile.Limit, str]] = ..., budget_us: _Optional[int] = ..., fixed_us: _Optional[float] = ..., per_row_us: _Optional[float] = ..., samples: _Optional[int] = ..., latencies: _Optional[_Iterable[_Union[LatencySample, _Mapping]]] = ...) -> None: ...
+
+class LatencySample(_message.Message):
+    __slots__ = ("rows", "count", "median_us", "longest_us", "predicted_us")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_US_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_US_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_US_FIELD_NUMBER: _ClassVar[int]
+    rows: float
+    count: int
+    median_us: float
+    longest_us: float
+    predicted_us: float
+    def __init__(self, rows: _Optional[float] = ..., count: _Optional[int] = ..., median_us: _Optional[float] = ..., longest_us: _Optional[float] = ..., predicted_us: _Optional[float] = ...) -> None: ...

@@ -41,6 +41,11 @@ class InspectServiceStub:
                 request_serializer=clipper_dot_v1_dot_inspect__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=clipper_dot_v1_dot_inspect__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.GetModelProfile = channel.unary_unary(
+                '/clipper.v1.InspectService/GetModelProfile',
+                request_serializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.FromString,
+                _registered_method=True)
 
 
 class InspectServiceServicer:
@@ -56,6 +61,16 @@ class InspectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelProfile(self, request, context):
+        """Tells what the engine has learned of one version's replicas, how large it makes their batches and why, and what
+        became of queries that could not be answered in time. Of the one process that answers: each learns for itself.
+
+        NOT_FOUND: no such model, or no such version of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InspectServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +78,11 @@ def add_InspectServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=clipper_dot_v1_dot_inspect__pb2.GetStatsRequest.FromString,
                     response_serializer=clipper_dot_v1_dot_inspect__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetModelProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelProfile,
+                    request_deserializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +114,33 @@ class InspectService:
             '/clipper.v1.InspectService/GetStats',
             clipper_dot_v1_dot_inspect__pb2.GetStatsRequest.SerializeToString,
             clipper_dot_v1_dot_inspect__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.InspectService/GetModelProfile',
+            clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.SerializeToString,
+            clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

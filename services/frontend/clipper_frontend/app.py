@@ -40,6 +40,7 @@ from clipper_frontend.outputs import Outputs, logged_input, logged_output
 from clipper_frontend.pool import Limits
 from clipper_frontend.prediction_log import PredictionLog
 from clipper_frontend.predictor import Predictor
+from clipper_frontend.profiles import profiles_of
 from clipper_frontend.query_ids import QueryIds
 from clipper_frontend.replica import ReplicaConnections
 from clipper_frontend.routes import RouteTable
@@ -144,7 +145,9 @@ async def _engine(
         told = families(observer.metrics, dispatcher, cache)
         exposition = Exposition([told], process="frontend", transport=transport.name)
         own = stats_of(observer.metrics, dispatcher, cache, clock.now_ns)
-        inspect = InspectService(partial(of_all, own, settings.told_at))
+        inspect = InspectService(
+            partial(of_all, own, settings.told_at), profiles_of(dispatcher, lambda: predictor.table)
+        )
         pages = {"/metrics": text_page(exposition.text), stats.PAGE: stats.page(own)}
         try:
             async with _telling(settings, pages) as metrics:

@@ -93,6 +93,11 @@ class LatencyCurve:
         """The third largest of the remembered batches; while they are few, the largest."""
         return self._large_rows
 
+    @property
+    def remembered(self) -> list[tuple[int, int]]:
+        """The remembered batches, (rows, nanoseconds), by size."""
+        return sorted(self._samples)
+
     def observe(self, rows: int, elapsed_ns: int) -> None:
         """Tells that a batch of `rows` took `elapsed_ns`."""
         self._samples.append((rows, elapsed_ns))

@@ -27,6 +27,7 @@ from clipper_frontend.admission import Plan, Station, target_ns
 from clipper_frontend.batch_policies import BatchPolicy
 from clipper_frontend.choice import Choice
 from clipper_frontend.deadlines import Timer
+from clipper_frontend.latency import LatencyCurve
 from clipper_frontend.routes import Replica
 from clipper_frontend.runtime import Description, Runtime
 
@@ -141,9 +142,10 @@ class Member:
         """How large its batches are, and why."""
         return self._policy.explain()
 
-    def predict_ns(self, rows: int) -> int | None:
-        """What a batch would take, by what was learned; None if nothing was."""
-        return self._policy.predict_ns(rows)
+    @property
+    def curve(self) -> LatencyCurve:
+        """What was learned of its latency."""
+        return self._policy.curve
 
     def follow(self, policy: BatchPolicy) -> None:
         """Chooses by another policy from now on."""

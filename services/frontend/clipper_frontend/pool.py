@@ -74,7 +74,7 @@ class Pool:
             max_attempts=limits.max_attempts,
             sending=sending,
         )
-        self._max_in_flight = 1
+        self.max_batches_in_flight = 1
         self._forecast: Forecast | None = None
         self._has_forecast = False
         self._is_woken = False
@@ -112,7 +112,7 @@ class Pool:
         """Takes over new settings and replicas. Those that stay are not touched; removed ones end what they have."""
         old, new = self.version.batching, group.version.batching
         self.version, self.objective_ns = group.version, objective_ns
-        self._max_in_flight = new.max_batches_in_flight or self._limits.max_batches_in_flight
+        self.max_batches_in_flight = new.max_batches_in_flight or self._limits.max_batches_in_flight
         self._queue.configure(**self._queue_limits())
         self._carriage.follow(group.version, new.max_batch_rows or self._limits.max_batch_rows, objective_ns)
         if (old.policy, old.max_batch_rows) != (new.policy, new.max_batch_rows):
@@ -204,7 +204,7 @@ class Pool:
                 return
 
     def _free(self) -> list[Member]:
-        free = [member for member in self._roster.members.values() if member.is_free(self._max_in_flight)]
+        free = [member for member in self._roster.members.values() if member.is_free(self.max_batches_in_flight)]
         if len(free) > 1:
             free.sort(key=Member.busyness)
         return free

@@ -292,6 +292,11 @@ class RouteTable:
             raise ApplicationNotFound(application=application)
         return route
 
+    def current_version(self, model: str) -> str:
+        """The current version of a model; empty if it has none, or is not known."""
+        entity = self._entities.get(model_key(model))
+        return entity.current_version if isinstance(entity, Model) else ""
+
     def _route(self, application: Application, versions: Mapping[str, Mapping[str, Version]]) -> Route:
         links = sorted((link for link in application.links if not link.shadow_share), key=lambda link: link.model)
         total = sum(link.weight for link in links) or 1.0

@@ -10,6 +10,7 @@ from clipper.v1 import inspect_pb2 as pb
 from clipper_frontend.cached import CachedDispatcher
 from clipper_frontend.metrics import ApplicationTally, Metrics, VersionKey, VersionTally
 from clipper_frontend.metrics_export import Pools
+from clipper_frontend.profiles import ProfileOf
 from clipper_rpc.telemetry.endpoint import Page
 from clipper_rpc.telemetry.meter import Meter
 from clipper_rpc.telemetry.siblings import ask_all
@@ -24,12 +25,17 @@ _NS_PER_US = 1000
 class InspectService:
     """Handlers of InspectService."""
 
-    def __init__(self, stats: Callable[[], Awaitable[pb.GetStatsResponse]]) -> None:
+    def __init__(self, stats: Callable[[], Awaitable[pb.GetStatsResponse]], profile: ProfileOf) -> None:
         self._stats = stats
+        self._profile = profile
 
     async def get_stats(self, _request: pb.GetStatsRequest) -> pb.GetStatsResponse:
         """Tells what was counted."""
         return await self._stats()
+
+    async def get_model_profile(self, request: pb.GetModelProfileRequest) -> pb.GetModelProfileResponse:
+        """Tells what the engine has learned of a version."""
+        return self._profile(request)
 
 
 def page(own: Callable[[], pb.GetStatsResponse]) -> Page:

@@ -22,6 +22,75 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What keeps a batch from being larger.
+type ReplicaProfile_Limit int32
+
+const (
+	// Not known.
+	ReplicaProfile_LIMIT_UNSPECIFIED ReplicaProfile_Limit = 0
+	// The configured largest batch, or that of the model.
+	ReplicaProfile_LIMIT_CEILING ReplicaProfile_Limit = 1
+	// A larger one would take longer than the budget.
+	ReplicaProfile_LIMIT_BUDGET ReplicaProfile_Limit = 2
+	// No batch was ever so much larger: sizes grow step by step.
+	ReplicaProfile_LIMIT_REACH ReplicaProfile_Limit = 3
+	// It is one step beyond what is known, to learn.
+	ReplicaProfile_LIMIT_PROBE ReplicaProfile_Limit = 4
+	// Not even a batch of one fits the budget.
+	ReplicaProfile_LIMIT_LEAST ReplicaProfile_Limit = 5
+	// Nothing is known yet.
+	ReplicaProfile_LIMIT_LEARNING ReplicaProfile_Limit = 6
+)
+
+// Enum value maps for ReplicaProfile_Limit.
+var (
+	ReplicaProfile_Limit_name = map[int32]string{
+		0: "LIMIT_UNSPECIFIED",
+		1: "LIMIT_CEILING",
+		2: "LIMIT_BUDGET",
+		3: "LIMIT_REACH",
+		4: "LIMIT_PROBE",
+		5: "LIMIT_LEAST",
+		6: "LIMIT_LEARNING",
+	}
+	ReplicaProfile_Limit_value = map[string]int32{
+		"LIMIT_UNSPECIFIED": 0,
+		"LIMIT_CEILING":     1,
+		"LIMIT_BUDGET":      2,
+		"LIMIT_REACH":       3,
+		"LIMIT_PROBE":       4,
+		"LIMIT_LEAST":       5,
+		"LIMIT_LEARNING":    6,
+	}
+)
+
+func (x ReplicaProfile_Limit) Enum() *ReplicaProfile_Limit {
+	p := new(ReplicaProfile_Limit)
+	*p = x
+	return p
+}
+
+func (x ReplicaProfile_Limit) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReplicaProfile_Limit) Descriptor() protoreflect.EnumDescriptor {
+	return file_clipper_v1_inspect_proto_enumTypes[0].Descriptor()
+}
+
+func (ReplicaProfile_Limit) Type() protoreflect.EnumType {
+	return &file_clipper_v1_inspect_proto_enumTypes[0]
+}
+
+func (x ReplicaProfile_Limit) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReplicaProfile_Limit.Descriptor instead.
+func (ReplicaProfile_Limit) EnumDescriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{9, 0}
+}
+
 // Asks for what was counted.
 type GetStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -615,6 +684,541 @@ func (x *Bucket) GetCount() int64 {
 	return 0
 }
 
+// Asks for the profile of one version.
+type GetModelProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's name. Required.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Which version. Default: the current one.
+	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelProfileRequest) Reset() {
+	*x = GetModelProfileRequest{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelProfileRequest) ProtoMessage() {}
+
+func (x *GetModelProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelProfileRequest.ProtoReflect.Descriptor instead.
+func (*GetModelProfileRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetModelProfileRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetModelProfileRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// What the engine knows of one version. Counts are since the process, or the version, began.
+type GetModelProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's name.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Its version.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// How sizes of batches are chosen: "fixed", "aimd" or "quantile".
+	Policy string `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The shortest objective of the applications that ask it, in microseconds: what batches must fit.
+	ObjectiveUs int64 `protobuf:"varint,4,opt,name=objective_us,json=objectiveUs,proto3" json:"objective_us,omitempty"`
+	// How long the first query of a batch may wait for more to come, in microseconds.
+	LingerUs int64 `protobuf:"varint,5,opt,name=linger_us,json=lingerUs,proto3" json:"linger_us,omitempty"`
+	// How many batches one replica may have at once.
+	MaxBatchesInFlight int32 `protobuf:"varint,6,opt,name=max_batches_in_flight,json=maxBatchesInFlight,proto3" json:"max_batches_in_flight,omitempty"`
+	// How many inputs per hundred may be sent a second time.
+	HedgePercent int32 `protobuf:"varint,7,opt,name=hedge_percent,json=hedgePercent,proto3" json:"hedge_percent,omitempty"`
+	// Queries that wait now.
+	WaitingRows int64 `protobuf:"varint,8,opt,name=waiting_rows,json=waitingRows,proto3" json:"waiting_rows,omitempty"`
+	// The replicas, by id.
+	Replicas []*ReplicaProfile `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Batches that were sent, second tries not counted.
+	Batches int64 `protobuf:"varint,10,opt,name=batches,proto3" json:"batches,omitempty"`
+	// Queries in those.
+	Rows int64 `protobuf:"varint,11,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Queries that were refused since the queue was full.
+	RefusedFull int64 `protobuf:"varint,12,opt,name=refused_full,json=refusedFull,proto3" json:"refused_full,omitempty"`
+	// Queries that were refused as they came, since they could not be answered in time.
+	RefusedHopeless int64 `protobuf:"varint,13,opt,name=refused_hopeless,json=refusedHopeless,proto3" json:"refused_hopeless,omitempty"`
+	// Queries that were admitted and then given up, since a batch small enough for them would have cost others theirs.
+	GivenUp int64 `protobuf:"varint,14,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
+	// Queries that were moved to another replica, since theirs was lost.
+	Moved int64 `protobuf:"varint,15,opt,name=moved,proto3" json:"moved,omitempty"`
+	// Batches that were taken back since all their callers had left.
+	AbandonedBatches int64 `protobuf:"varint,16,opt,name=abandoned_batches,json=abandonedBatches,proto3" json:"abandoned_batches,omitempty"`
+	// Batches that were sent a second time, to another replica.
+	Hedges int64 `protobuf:"varint,17,opt,name=hedges,proto3" json:"hedges,omitempty"`
+	// Queries in those.
+	HedgedRows int64 `protobuf:"varint,18,opt,name=hedged_rows,json=hedgedRows,proto3" json:"hedged_rows,omitempty"`
+	// How many of the second tries were answered first.
+	HedgesWon int64 `protobuf:"varint,19,opt,name=hedges_won,json=hedgesWon,proto3" json:"hedges_won,omitempty"`
+	// How many second tries were not made since the budget was used up.
+	HedgesDenied  int64 `protobuf:"varint,20,opt,name=hedges_denied,json=hedgesDenied,proto3" json:"hedges_denied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelProfileResponse) Reset() {
+	*x = GetModelProfileResponse{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelProfileResponse) ProtoMessage() {}
+
+func (x *GetModelProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelProfileResponse.ProtoReflect.Descriptor instead.
+func (*GetModelProfileResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetModelProfileResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetModelProfileResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetModelProfileResponse) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *GetModelProfileResponse) GetObjectiveUs() int64 {
+	if x != nil {
+		return x.ObjectiveUs
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetLingerUs() int64 {
+	if x != nil {
+		return x.LingerUs
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetMaxBatchesInFlight() int32 {
+	if x != nil {
+		return x.MaxBatchesInFlight
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetHedgePercent() int32 {
+	if x != nil {
+		return x.HedgePercent
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetWaitingRows() int64 {
+	if x != nil {
+		return x.WaitingRows
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetReplicas() []*ReplicaProfile {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *GetModelProfileResponse) GetBatches() int64 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetRefusedFull() int64 {
+	if x != nil {
+		return x.RefusedFull
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetRefusedHopeless() int64 {
+	if x != nil {
+		return x.RefusedHopeless
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetGivenUp() int64 {
+	if x != nil {
+		return x.GivenUp
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetMoved() int64 {
+	if x != nil {
+		return x.Moved
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetAbandonedBatches() int64 {
+	if x != nil {
+		return x.AbandonedBatches
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetHedges() int64 {
+	if x != nil {
+		return x.Hedges
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetHedgedRows() int64 {
+	if x != nil {
+		return x.HedgedRows
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetHedgesWon() int64 {
+	if x != nil {
+		return x.HedgesWon
+	}
+	return 0
+}
+
+func (x *GetModelProfileResponse) GetHedgesDenied() int64 {
+	if x != nil {
+		return x.HedgesDenied
+	}
+	return 0
+}
+
+// What the engine knows of one replica.
+type ReplicaProfile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id among the replicas of its version.
+	ReplicaId int64 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// Where it serves.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// "up", "checking" or "down".
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// Whether it gets one query at a time, since it let a batch pass its deadline by far, or another one overtook it.
+	OnTrial bool `protobuf:"varint,4,opt,name=on_trial,json=onTrial,proto3" json:"on_trial,omitempty"`
+	// Batches that it has now.
+	BatchesInFlight int32 `protobuf:"varint,5,opt,name=batches_in_flight,json=batchesInFlight,proto3" json:"batches_in_flight,omitempty"`
+	// Batches that it was given.
+	Batches int64 `protobuf:"varint,6,opt,name=batches,proto3" json:"batches,omitempty"`
+	// Queries in those.
+	Rows int64 `protobuf:"varint,7,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Batches that it never answered.
+	Timeouts int64 `protobuf:"varint,8,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// Batches that were lost with its connection, or refused.
+	Losses int64 `protobuf:"varint,9,opt,name=losses,proto3" json:"losses,omitempty"`
+	// The largest batch that it would be given now, in inputs.
+	BatchRows int32 `protobuf:"varint,10,opt,name=batch_rows,json=batchRows,proto3" json:"batch_rows,omitempty"`
+	// What keeps it from being larger.
+	Limit ReplicaProfile_Limit `protobuf:"varint,11,opt,name=limit,proto3,enum=clipper.v1.ReplicaProfile_Limit" json:"limit,omitempty"`
+	// How long a batch may take, in microseconds; 0 before the first one.
+	BudgetUs int64 `protobuf:"varint,12,opt,name=budget_us,json=budgetUs,proto3" json:"budget_us,omitempty"`
+	// The learned tail (95 %) of the latency of a batch of n inputs is fixed_us + per_row_us * n. Both 0 before the first.
+	FixedUs float64 `protobuf:"fixed64,13,opt,name=fixed_us,json=fixedUs,proto3" json:"fixed_us,omitempty"`
+	// See fixed_us.
+	PerRowUs float64 `protobuf:"fixed64,14,opt,name=per_row_us,json=perRowUs,proto3" json:"per_row_us,omitempty"`
+	// From how many batches that was learned.
+	Samples int32 `protobuf:"varint,15,opt,name=samples,proto3" json:"samples,omitempty"`
+	// The batches that it was learned from, by size.
+	Latencies     []*LatencySample `protobuf:"bytes,16,rep,name=latencies,proto3" json:"latencies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaProfile) Reset() {
+	*x = ReplicaProfile{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaProfile) ProtoMessage() {}
+
+func (x *ReplicaProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaProfile.ProtoReflect.Descriptor instead.
+func (*ReplicaProfile) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReplicaProfile) GetReplicaId() int64 {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ReplicaProfile) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ReplicaProfile) GetOnTrial() bool {
+	if x != nil {
+		return x.OnTrial
+	}
+	return false
+}
+
+func (x *ReplicaProfile) GetBatchesInFlight() int32 {
+	if x != nil {
+		return x.BatchesInFlight
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetBatches() int64 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetTimeouts() int64 {
+	if x != nil {
+		return x.Timeouts
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetLosses() int64 {
+	if x != nil {
+		return x.Losses
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetBatchRows() int32 {
+	if x != nil {
+		return x.BatchRows
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetLimit() ReplicaProfile_Limit {
+	if x != nil {
+		return x.Limit
+	}
+	return ReplicaProfile_LIMIT_UNSPECIFIED
+}
+
+func (x *ReplicaProfile) GetBudgetUs() int64 {
+	if x != nil {
+		return x.BudgetUs
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetFixedUs() float64 {
+	if x != nil {
+		return x.FixedUs
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetPerRowUs() float64 {
+	if x != nil {
+		return x.PerRowUs
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetSamples() int32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+func (x *ReplicaProfile) GetLatencies() []*LatencySample {
+	if x != nil {
+		return x.Latencies
+	}
+	return nil
+}
+
+// How long remembered batches of about one size took.
+type LatencySample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their mean size, in inputs.
+	Rows float64 `protobuf:"fixed64,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// How many there are.
+	Count int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// The median of their latencies, in microseconds.
+	MedianUs float64 `protobuf:"fixed64,3,opt,name=median_us,json=medianUs,proto3" json:"median_us,omitempty"`
+	// The longest.
+	LongestUs float64 `protobuf:"fixed64,4,opt,name=longest_us,json=longestUs,proto3" json:"longest_us,omitempty"`
+	// What the learned curve says for their size.
+	PredictedUs   float64 `protobuf:"fixed64,5,opt,name=predicted_us,json=predictedUs,proto3" json:"predicted_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatencySample) Reset() {
+	*x = LatencySample{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatencySample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatencySample) ProtoMessage() {}
+
+func (x *LatencySample) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatencySample.ProtoReflect.Descriptor instead.
+func (*LatencySample) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LatencySample) GetRows() float64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *LatencySample) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *LatencySample) GetMedianUs() float64 {
+	if x != nil {
+		return x.MedianUs
+	}
+	return 0
+}
+
+func (x *LatencySample) GetLongestUs() float64 {
+	if x != nil {
+		return x.LongestUs
+	}
+	return 0
+}
+
+func (x *LatencySample) GetPredictedUs() float64 {
+	if x != nil {
+		return x.PredictedUs
+	}
+	return 0
+}
+
 var File_clipper_v1_inspect_proto protoreflect.FileDescriptor
 
 const file_clipper_v1_inspect_proto_rawDesc = "" +
@@ -684,9 +1288,73 @@ const file_clipper_v1_inspect_proto_rawDesc = "" +
 	"\x06Bucket\x12\x14\n" +
 	"\x05above\x18\x01 \x01(\x01R\x05above\x12\x17\n" +
 	"\aat_most\x18\x02 \x01(\x01R\x06atMost\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count2j\n" +
+	"\x05count\x18\x03 \x01(\x03R\x05count\"H\n" +
+	"\x16GetModelProfileRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xab\x05\n" +
+	"\x17GetModelProfileResponse\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
+	"\x06policy\x18\x03 \x01(\tR\x06policy\x12!\n" +
+	"\fobjective_us\x18\x04 \x01(\x03R\vobjectiveUs\x12\x1b\n" +
+	"\tlinger_us\x18\x05 \x01(\x03R\blingerUs\x121\n" +
+	"\x15max_batches_in_flight\x18\x06 \x01(\x05R\x12maxBatchesInFlight\x12#\n" +
+	"\rhedge_percent\x18\a \x01(\x05R\fhedgePercent\x12!\n" +
+	"\fwaiting_rows\x18\b \x01(\x03R\vwaitingRows\x126\n" +
+	"\breplicas\x18\t \x03(\v2\x1a.clipper.v1.ReplicaProfileR\breplicas\x12\x18\n" +
+	"\abatches\x18\n" +
+	" \x01(\x03R\abatches\x12\x12\n" +
+	"\x04rows\x18\v \x01(\x03R\x04rows\x12!\n" +
+	"\frefused_full\x18\f \x01(\x03R\vrefusedFull\x12)\n" +
+	"\x10refused_hopeless\x18\r \x01(\x03R\x0frefusedHopeless\x12\x19\n" +
+	"\bgiven_up\x18\x0e \x01(\x03R\agivenUp\x12\x14\n" +
+	"\x05moved\x18\x0f \x01(\x03R\x05moved\x12+\n" +
+	"\x11abandoned_batches\x18\x10 \x01(\x03R\x10abandonedBatches\x12\x16\n" +
+	"\x06hedges\x18\x11 \x01(\x03R\x06hedges\x12\x1f\n" +
+	"\vhedged_rows\x18\x12 \x01(\x03R\n" +
+	"hedgedRows\x12\x1d\n" +
+	"\n" +
+	"hedges_won\x18\x13 \x01(\x03R\thedgesWon\x12#\n" +
+	"\rhedges_denied\x18\x14 \x01(\x03R\fhedgesDenied\"\x95\x05\n" +
+	"\x0eReplicaProfile\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x01 \x01(\x03R\treplicaId\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x19\n" +
+	"\bon_trial\x18\x04 \x01(\bR\aonTrial\x12*\n" +
+	"\x11batches_in_flight\x18\x05 \x01(\x05R\x0fbatchesInFlight\x12\x18\n" +
+	"\abatches\x18\x06 \x01(\x03R\abatches\x12\x12\n" +
+	"\x04rows\x18\a \x01(\x03R\x04rows\x12\x1a\n" +
+	"\btimeouts\x18\b \x01(\x03R\btimeouts\x12\x16\n" +
+	"\x06losses\x18\t \x01(\x03R\x06losses\x12\x1d\n" +
+	"\n" +
+	"batch_rows\x18\n" +
+	" \x01(\x05R\tbatchRows\x126\n" +
+	"\x05limit\x18\v \x01(\x0e2 .clipper.v1.ReplicaProfile.LimitR\x05limit\x12\x1b\n" +
+	"\tbudget_us\x18\f \x01(\x03R\bbudgetUs\x12\x19\n" +
+	"\bfixed_us\x18\r \x01(\x01R\afixedUs\x12\x1c\n" +
+	"\n" +
+	"per_row_us\x18\x0e \x01(\x01R\bperRowUs\x12\x18\n" +
+	"\asamples\x18\x0f \x01(\x05R\asamples\x127\n" +
+	"\tlatencies\x18\x10 \x03(\v2\x19.clipper.v1.LatencySampleR\tlatencies\"\x8a\x01\n" +
+	"\x05Limit\x12\x15\n" +
+	"\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rLIMIT_CEILING\x10\x01\x12\x10\n" +
+	"\fLIMIT_BUDGET\x10\x02\x12\x0f\n" +
+	"\vLIMIT_REACH\x10\x03\x12\x0f\n" +
+	"\vLIMIT_PROBE\x10\x04\x12\x0f\n" +
+	"\vLIMIT_LEAST\x10\x05\x12\x12\n" +
+	"\x0eLIMIT_LEARNING\x10\x06\"\x98\x01\n" +
+	"\rLatencySample\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x01R\x04rows\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\x1b\n" +
+	"\tmedian_us\x18\x03 \x01(\x01R\bmedianUs\x12\x1d\n" +
+	"\n" +
+	"longest_us\x18\x04 \x01(\x01R\tlongestUs\x12!\n" +
+	"\fpredicted_us\x18\x05 \x01(\x01R\vpredictedUs2\xea\x01\n" +
 	"\x0eInspectService\x12X\n" +
-	"\bGetStats\x12\x1b.clipper.v1.GetStatsRequest\x1a\x1c.clipper.v1.GetStatsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/statsBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
+	"\bGetStats\x12\x1b.clipper.v1.GetStatsRequest\x1a\x1c.clipper.v1.GetStatsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/stats\x12~\n" +
+	"\x0fGetModelProfile\x12\".clipper.v1.GetModelProfileRequest\x1a#.clipper.v1.GetModelProfileResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/models/{model}/profileBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
 
 var (
 	file_clipper_v1_inspect_proto_rawDescOnce sync.Once
@@ -700,40 +1368,51 @@ func file_clipper_v1_inspect_proto_rawDescGZIP() []byte {
 	return file_clipper_v1_inspect_proto_rawDescData
 }
 
-var file_clipper_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_clipper_v1_inspect_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_clipper_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_clipper_v1_inspect_proto_goTypes = []any{
-	(*GetStatsRequest)(nil),  // 0: clipper.v1.GetStatsRequest
-	(*GetStatsResponse)(nil), // 1: clipper.v1.GetStatsResponse
-	(*ApplicationStats)(nil), // 2: clipper.v1.ApplicationStats
-	(*ModelStats)(nil),       // 3: clipper.v1.ModelStats
-	(*Rates)(nil),            // 4: clipper.v1.Rates
-	(*Distribution)(nil),     // 5: clipper.v1.Distribution
-	(*Bucket)(nil),           // 6: clipper.v1.Bucket
-	nil,                      // 7: clipper.v1.ApplicationStats.DefaultsEntry
-	nil,                      // 8: clipper.v1.ApplicationStats.ErrorsEntry
-	nil,                      // 9: clipper.v1.ModelStats.ErrorsEntry
+	(ReplicaProfile_Limit)(0),       // 0: clipper.v1.ReplicaProfile.Limit
+	(*GetStatsRequest)(nil),         // 1: clipper.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),        // 2: clipper.v1.GetStatsResponse
+	(*ApplicationStats)(nil),        // 3: clipper.v1.ApplicationStats
+	(*ModelStats)(nil),              // 4: clipper.v1.ModelStats
+	(*Rates)(nil),                   // 5: clipper.v1.Rates
+	(*Distribution)(nil),            // 6: clipper.v1.Distribution
+	(*Bucket)(nil),                  // 7: clipper.v1.Bucket
+	(*GetModelProfileRequest)(nil),  // 8: clipper.v1.GetModelProfileRequest
+	(*GetModelProfileResponse)(nil), // 9: clipper.v1.GetModelProfileResponse
+	(*ReplicaProfile)(nil),          // 10: clipper.v1.ReplicaProfile
+	(*LatencySample)(nil),           // 11: clipper.v1.LatencySample
+	nil,                             // 12: clipper.v1.ApplicationStats.DefaultsEntry
+	nil,                             // 13: clipper.v1.ApplicationStats.ErrorsEntry
+	nil,                             // 14: clipper.v1.ModelStats.ErrorsEntry
 }
 var file_clipper_v1_inspect_proto_depIdxs = []int32{
-	2,  // 0: clipper.v1.GetStatsResponse.applications:type_name -> clipper.v1.ApplicationStats
-	3,  // 1: clipper.v1.GetStatsResponse.models:type_name -> clipper.v1.ModelStats
-	5,  // 2: clipper.v1.GetStatsResponse.queue_wait:type_name -> clipper.v1.Distribution
-	7,  // 3: clipper.v1.ApplicationStats.defaults:type_name -> clipper.v1.ApplicationStats.DefaultsEntry
-	8,  // 4: clipper.v1.ApplicationStats.errors:type_name -> clipper.v1.ApplicationStats.ErrorsEntry
-	4,  // 5: clipper.v1.ApplicationStats.rates:type_name -> clipper.v1.Rates
-	5,  // 6: clipper.v1.ApplicationStats.latency:type_name -> clipper.v1.Distribution
-	9,  // 7: clipper.v1.ModelStats.errors:type_name -> clipper.v1.ModelStats.ErrorsEntry
-	4,  // 8: clipper.v1.ModelStats.rates:type_name -> clipper.v1.Rates
-	5,  // 9: clipper.v1.ModelStats.batch_latency:type_name -> clipper.v1.Distribution
-	5,  // 10: clipper.v1.ModelStats.batch_rows:type_name -> clipper.v1.Distribution
-	5,  // 11: clipper.v1.ModelStats.queue_wait:type_name -> clipper.v1.Distribution
-	6,  // 12: clipper.v1.Distribution.buckets:type_name -> clipper.v1.Bucket
-	0,  // 13: clipper.v1.InspectService.GetStats:input_type -> clipper.v1.GetStatsRequest
-	1,  // 14: clipper.v1.InspectService.GetStats:output_type -> clipper.v1.GetStatsResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	3,  // 0: clipper.v1.GetStatsResponse.applications:type_name -> clipper.v1.ApplicationStats
+	4,  // 1: clipper.v1.GetStatsResponse.models:type_name -> clipper.v1.ModelStats
+	6,  // 2: clipper.v1.GetStatsResponse.queue_wait:type_name -> clipper.v1.Distribution
+	12, // 3: clipper.v1.ApplicationStats.defaults:type_name -> clipper.v1.ApplicationStats.DefaultsEntry
+	13, // 4: clipper.v1.ApplicationStats.errors:type_name -> clipper.v1.ApplicationStats.ErrorsEntry
+	5,  // 5: clipper.v1.ApplicationStats.rates:type_name -> clipper.v1.Rates
+	6,  // 6: clipper.v1.ApplicationStats.latency:type_name -> clipper.v1.Distribution
+	14, // 7: clipper.v1.ModelStats.errors:type_name -> clipper.v1.ModelStats.ErrorsEntry
+	5,  // 8: clipper.v1.ModelStats.rates:type_name -> clipper.v1.Rates
+	6,  // 9: clipper.v1.ModelStats.batch_latency:type_name -> clipper.v1.Distribution
+	6,  // 10: clipper.v1.ModelStats.batch_rows:type_name -> clipper.v1.Distribution
+	6,  // 11: clipper.v1.ModelStats.queue_wait:type_name -> clipper.v1.Distribution
+	7,  // 12: clipper.v1.Distribution.buckets:type_name -> clipper.v1.Bucket
+	10, // 13: clipper.v1.GetModelProfileResponse.replicas:type_name -> clipper.v1.ReplicaProfile
+	0,  // 14: clipper.v1.ReplicaProfile.limit:type_name -> clipper.v1.ReplicaProfile.Limit
+	11, // 15: clipper.v1.ReplicaProfile.latencies:type_name -> clipper.v1.LatencySample
+	1,  // 16: clipper.v1.InspectService.GetStats:input_type -> clipper.v1.GetStatsRequest
+	8,  // 17: clipper.v1.InspectService.GetModelProfile:input_type -> clipper.v1.GetModelProfileRequest
+	2,  // 18: clipper.v1.InspectService.GetStats:output_type -> clipper.v1.GetStatsResponse
+	9,  // 19: clipper.v1.InspectService.GetModelProfile:output_type -> clipper.v1.GetModelProfileResponse
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_clipper_v1_inspect_proto_init() }
@@ -746,13 +1425,14 @@ func file_clipper_v1_inspect_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clipper_v1_inspect_proto_rawDesc), len(file_clipper_v1_inspect_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_clipper_v1_inspect_proto_goTypes,
 		DependencyIndexes: file_clipper_v1_inspect_proto_depIdxs,
+		EnumInfos:         file_clipper_v1_inspect_proto_enumTypes,
 		MessageInfos:      file_clipper_v1_inspect_proto_msgTypes,
 	}.Build()
 	File_clipper_v1_inspect_proto = out.File

@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InspectService_GetStats_FullMethodName = "/clipper.v1.InspectService/GetStats"
+	InspectService_GetStats_FullMethodName        = "/clipper.v1.InspectService/GetStats"
+	InspectService_GetModelProfile_FullMethodName = "/clipper.v1.InspectService/GetModelProfile"
 )
 
 // InspectServiceClient is the client API for InspectService service.
@@ -32,6 +33,11 @@ type InspectServiceClient interface {
 	// Tells what a frontend has counted since its start: all its worker processes together. Numbers of several frontends
 	// add up; rates of a while are the difference of two answers.
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*GetStatsResponse, error)
+	// Tells what the engine has learned of one version's replicas, how large it makes their batches and why, and what
+	// became of queries that could not be answered in time. Of the one process that answers: each learns for itself.
+	//
+	// NOT_FOUND: no such model, or no such version of it.
+	GetModelProfile(ctx context.Context, in *GetModelProfileRequest, opts ...grpc.CallOption) (*GetModelProfileResponse, error)
 }
 
 type inspectServiceClient struct {
@@ -52,6 +58,16 @@ func (c *inspectServiceClient) GetStats(ctx context.Context, in *GetStatsRequest
 	return out, nil
 }
 
+func (c *inspectServiceClient) GetModelProfile(ctx context.Context, in *GetModelProfileRequest, opts ...grpc.CallOption) (*GetModelProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetModelProfileResponse)
+	err := c.cc.Invoke(ctx, InspectService_GetModelProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InspectServiceServer is the server API for InspectService service.
 // All implementations must embed UnimplementedInspectServiceServer
 // for forward compatibility.
@@ -62,6 +78,11 @@ type InspectServiceServer interface {
 	// Tells what a frontend has counted since its start: all its worker processes together. Numbers of several frontends
 	// add up; rates of a while are the difference of two answers.
 	GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error)
+	// Tells what the engine has learned of one version's replicas, how large it makes their batches and why, and what
+	// became of queries that could not be answered in time. Of the one process that answers: each learns for itself.
+	//
+	// NOT_FOUND: no such model, or no such version of it.
+	GetModelProfile(context.Context, *GetModelProfileRequest) (*GetModelProfileResponse, error)
 	mustEmbedUnimplementedInspectServiceServer()
 }
 
@@ -74,6 +95,9 @@ type UnimplementedInspectServiceServer struct{}
 
 func (UnimplementedInspectServiceServer) GetStats(context.Context, *GetStatsRequest) (*GetStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStats not implemented")
+}
+func (UnimplementedInspectServiceServer) GetModelProfile(context.Context, *GetModelProfileRequest) (*GetModelProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetModelProfile not implemented")
 }
 func (UnimplementedInspectServiceServer) mustEmbedUnimplementedInspectServiceServer() {}
 func (UnimplementedInspectServiceServer) testEmbeddedByValue()                        {}
@@ -114,6 +138,24 @@ func _InspectService_GetStats_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InspectService_GetModelProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetModelProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InspectServiceServer).GetModelProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InspectService_GetModelProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InspectServiceServer).GetModelProfile(ctx, req.(*GetModelProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InspectService_ServiceDesc is the grpc.ServiceDesc for InspectService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -124,6 +166,10 @@ var InspectService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStats",
 			Handler:    _InspectService_GetStats_Handler,
+		},
+		{
+			MethodName: "GetModelProfile",
+			Handler:    _InspectService_GetModelProfile_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
