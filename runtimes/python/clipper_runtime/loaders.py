@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def tensorflow_graph(directory: ModelDir) -> tuple[Any, ...]:
 
 
 def spark_model(directory: ModelDir) -> tuple[Any, ...]:
-    """A SparkSession in this process, and a model of Spark ML or MLlib."""
+    """A SparkSession of this process's own, whose workers run this Python, and a model of Spark ML or MLlib."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = _framework("pyspark.sql").SparkSession.builder.master("local[*]")
     session = spark.appName(directory.manifest.name).config("spark.ui.enabled", "false").getOrCreate()
     module, _, name = json.loads((directory.path / "spark.json").read_bytes())["class"].rpartition(".")
