@@ -17,6 +17,7 @@ from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert import resources as convert
 from clipper_admin.convert.changes import Configuration
 from clipper_admin.convert.values import to_input
+from clipper_admin.engine_client import EngineClient
 from clipper_admin.learning_client import LearningClient
 from clipper_admin.resources import Application, Description, Instance, Model, ModelVersion, Prediction, Replica
 from clipper_rpc.errors import ClipperError, Code
@@ -44,7 +45,7 @@ R = TypeVar("R", bound=Message)
 T = TypeVar("T")
 
 
-class Client(LearningClient):
+class Client(LearningClient, EngineClient):
     """A connection to a manager and a frontend. Making one connects to nothing yet; close it, or use it in `with`."""
 
     def __init__(self, manager: str, frontend: str = "", *, timeout_s: float = 10.0) -> None:

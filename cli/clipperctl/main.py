@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from clipperctl.apps import app, link, unlink
+from clipperctl.batches import batching, profile
 from clipperctl.clusters import logs, start, status, stop
 from clipperctl.completion import completion
 from clipperctl.declared import apply, diff, export
@@ -75,6 +76,8 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     cli.add_command(_command)
+for _command in (batching, profile):
+    model.add_command(_command)
 
 
 def main() -> NoReturn:

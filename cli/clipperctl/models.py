@@ -12,6 +12,8 @@ from clipperctl.apps import INPUT_TYPES
 from clipperctl.completion import model_names
 from clipperctl.session import Session, with_session
 
+BATCH_POLICIES = ("fixed", "aimd", "quantile")
+
 
 @click.group()
 def model() -> None:
@@ -34,6 +36,7 @@ Examples:
 @click.option("--model-dir", type=click.Path(path_type=Path), help="Deploys a model directory (with a manifest.json).")
 @click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="How many copies run.")
 @click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--batch-policy", type=click.Choice(BATCH_POLICIES), help="How batch sizes are chosen.")
 @click.option("--no-cache", is_flag=True, help="Computes every query: it answers the same input differently.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
 @click.option("--package", "packages", multiple=True, help="A package that it needs; may be repeated.")
@@ -48,6 +51,7 @@ def deploy(
     model_dir: Path | None,
     replicas: int,
     batch_size: int | None,
+    batch_policy: str | None,
     no_cache: bool,
     labels: tuple[str, ...],
     packages: tuple[str, ...],
@@ -81,6 +85,8 @@ def deploy(
             deploy_python_closure(connection, name, version, input_type, func, **how)
         else:
             connection.build_and_deploy_model(name, version, input_type, str(model_dir), **how)
+        if batch_policy is not None:
+            connection.client.set_batching(name, version, policy=batch_policy)
         found = connection.get_model_info(name, version)
     output.show(session.output, found, f"Model {name}:{version} is live with {replicas} replica{'s'[: replicas != 1]}.")
 
@@ -95,6 +101,7 @@ Example:
 @click.option("--version", required=True, help="Text, unique per model.")
 @click.option("--input-type", type=click.Choice(INPUT_TYPES), required=True, help="What it takes.")
 @click.option("--batch-size", type=click.IntRange(1), help="The largest batch.  [default: the frontend's choice]")
+@click.option("--batch-policy", type=click.Choice(BATCH_POLICIES), help="How batch sizes are chosen.")
 @click.option("--no-cache", is_flag=True, help="Computes every query: it answers the same input differently.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
 @with_session
@@ -104,6 +111,7 @@ def register(
     version: str,
     input_type: str,
     batch_size: int | None,
+    batch_policy: str | None,
     no_cache: bool,
     labels: tuple[str, ...],
 ) -> None:
@@ -112,6 +120,8 @@ def register(
         connection.register_model(
             name, version, input_type, labels=list(labels), batch_size=batch_size or -1, cache=not no_cache
         )
+        if batch_policy is not None:
+            connection.client.set_batching(name, version, policy=batch_policy)
         found = connection.get_model_info(name, version)
     output.show(session.output, found, f"Model {name}:{version} is registered.")
 
