@@ -15,6 +15,7 @@ parameters                   what a policy can be told, and which values are all
 catalogue, plugins           the policies that there are, also of installed packages
 """
 
+from clipper_selection import counts
 from clipper_selection.catalogue import UnknownPolicy, names, policy
 from clipper_selection.outcomes import of_label, of_reward
 from clipper_selection.parameters import BadParameter, Number, Parameter, Word
@@ -37,6 +38,7 @@ __all__ = [
     "UnknownPolicy",
     "Value",
     "Word",
+    "counts",
     "names",
     "of_label",
     "of_reward",
