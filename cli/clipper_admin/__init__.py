@@ -7,6 +7,7 @@
 In reading order:
 
 exceptions               what goes wrong, under Clipper's names
+decorators               trying again
 connection               ClipperConnection: everything one can do with a cluster
 versions                 the part of it that is about models
 learning                 the part of it that is about feedback, policies and shadows
@@ -34,6 +35,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from clipper_admin.client import Client
     from clipper_admin.connection import ClipperConnection
     from clipper_admin.container_manager import ContainerManager
@@ -51,6 +54,7 @@ __all__ = [
     "LocalContainerManager",
     "RemoteContainerManager",
     "UnconnectedException",
+    "__version__",
 ]
 
 _MODULES = {
@@ -66,6 +70,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("clipper-serve")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
