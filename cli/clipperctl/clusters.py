@@ -135,6 +135,7 @@ def status(session: Session) -> None:
         "state": "STATE",
         "pid": "PID",
         "address": "ADDRESS",
+        "metrics": "METRICS",
         "age": "UP",
         "restarts": "RESTARTS",
         "last_exit": "LAST EXIT",

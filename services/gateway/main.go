@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/clipper-serve/clipper/services/gateway/admin"
@@ -22,6 +23,7 @@ import (
 	"github.com/clipper-serve/clipper/services/gateway/rest"
 	"github.com/clipper-serve/clipper/services/gateway/server"
 	"github.com/clipper-serve/clipper/services/gateway/settings"
+	"github.com/clipper-serve/clipper/services/gateway/traces"
 	"github.com/clipper-serve/clipper/services/gateway/upstream"
 )
 
@@ -84,7 +86,20 @@ func run(ctx context.Context, chosen *settings.Settings, log *slog.Logger) error
 		return err
 	}
 	defer manager.Close()
-	queryPort, err := queryPort(frontend, chosen)
+	tracer, err := traces.New(version, func(err error) { log.Warn("spans_lost", "problem", err.Error()) })
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
+	counts := metrics.NewProcess(version)
+	options.UserAgent += " (metrics)"
+	frontends := metrics.NewFrontends(
+		pb.NewAdminServiceClient(manager), strings.Split(chosen.Frontend, ","),
+		func(address string) (metrics.Connection, error) { return upstream.Dial("frontend", address, options) },
+	)
+	defer frontends.Close()
+	own := metrics.New(time.Now)
+	queryPort, err := queryPort(frontend, chosen, own, metrics.NewPage(own, frontends, counts))
 	if err != nil {
 		return err
 	}
@@ -94,7 +109,7 @@ func run(ctx context.Context, chosen *settings.Settings, log *slog.Logger) error
 	}
 	ports := []*server.Port{queryPort, adminPort}
 	for _, port := range ports {
-		port.Log = log
+		port.Log, port.Counts, port.Tracer = log, counts, tracer
 		port.Limits = server.Limits{
 			MaxBodyBytes: chosen.MaxBodyBytes, HeaderTimeout: chosen.HeaderTimeout, BodyTimeout: chosen.BodyTimeout,
 			IdleTimeout: chosen.IdleTimeout,
@@ -112,12 +127,13 @@ func run(ctx context.Context, chosen *settings.Settings, log *slog.Logger) error
 	return err
 }
 
-func queryPort(frontend *upstream.Pool, chosen *settings.Settings) (*server.Port, error) {
+func queryPort(
+	frontend *upstream.Pool, chosen *settings.Settings, counts *metrics.Registry, told *metrics.Page,
+) (*server.Port, error) {
 	description, err := openapi.Query(version)
 	if err != nil {
 		return nil, err
 	}
-	counts := metrics.New(time.Now)
 	predict, feedback := pb.NewPredictServiceClient(frontend), pb.NewFeedbackServiceClient(frontend)
 	generated := aip.New(description)
 	background := context.Background()
@@ -129,7 +145,7 @@ func queryPort(frontend *upstream.Pool, chosen *settings.Settings) (*server.Port
 	}
 	handler := &rest.Handler{
 		Predict: predict, Feedback: feedback, Applications: rest.NewApplications(predict), Metrics: counts,
-		MaxMessageBytes: chosen.MaxMessageBytes, Next: generated,
+		MaxMessageBytes: chosen.MaxMessageBytes, Told: told, Next: generated,
 	}
 	return &server.Port{Name: "query", Check: frontend.Check, Description: description, Handler: handler}, nil
 }

@@ -20,7 +20,10 @@ from processes import free_port
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
 FILE = str(Path(__file__).parents[2] / "deploy" / "compose.yaml")
-PORTS = ("CLIPPER_QUERY_PORT", "CLIPPER_ADMIN_PORT", "CLIPPER_RPC_PORT", "CLIPPER_MANAGER_PORT")
+PORTS = (
+    *("CLIPPER_QUERY_PORT", "CLIPPER_ADMIN_PORT", "CLIPPER_RPC_PORT", "CLIPPER_MANAGER_PORT"),
+    *("CLIPPER_FRONTEND_METRICS_PORT", "CLIPPER_MANAGER_METRICS_PORT"),
+)
 
 
 def composes() -> list[list[str]]:

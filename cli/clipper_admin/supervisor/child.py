@@ -49,6 +49,7 @@ class Child:
         self._state = State.STARTING
         self._pid = 0
         self._address = command.address
+        self._metrics = ""
         self._since = ""
         self._starts = 0
         self._last_exit = ""
@@ -65,6 +66,7 @@ class Child:
             restarts=max(0, self._starts - 1),
             last_exit=self._last_exit,
             log=str(self._log_path),
+            metrics=self._metrics,
         )
 
     def stop(self) -> None:
@@ -136,7 +138,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         self._ledger.remove(process.pid)
-        self._pid = 0
+        self._pid, self._metrics = 0, ""
         self._ended(_how(code), pump)
 
     async def _spawn(self, pump: LogPump, ready_write: int) -> asyncio.subprocess.Process:
@@ -163,8 +165,11 @@ class Child:
         elif not line:  # it has closed the pipe without a word; its end is what counts
             return
         else:
-            with contextlib.suppress(ValueError, KeyError):  # the line is for the address only
-                self._address = self.command.address or str(json.loads(line)["address"])
+            with contextlib.suppress(ValueError, KeyError, AttributeError):  # the line is for the addresses only
+                told = json.loads(line)
+                # the gateway has its metrics where it takes queries
+                self._metrics = str(told.get("metrics") or told.get("query") or "")
+                self._address = self.command.address or str(told["address"])
         if self._state is State.STARTING:
             self._state = State.RUNNING
             _log.info("process_ready", extra={"child": self.command.name, "address": self._address})

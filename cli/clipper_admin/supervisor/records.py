@@ -135,6 +135,8 @@ class ProcessStatus(Record):
     """How it ended last; empty when it never did."""
     log: str
     """The path of its log."""
+    metrics: str = ""
+    """Where it tells its metrics, under /metrics; empty while it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,11 +169,10 @@ def _ids(queries: Sequence[Query]) -> Iterator[int]:
 def _details(query: AnyQuery, call: HasMetadata) -> dict[str, object]:
     version = query.version
     named = {"model": version.model, "version": version.version} if version is not None else {}
-    kind = {"kind": query.kind} if query.kind else {}
+    also = {"kind": query.kind, "request_id": request_id(call.metadata)}
     return {
         **named,
-        **kind,
         "cause": explanation_of(query),
         "query_id": query.query_id,
-        "request_id": request_id(call.metadata),
+        **{name: value for name, value in also.items() if value},
     }

@@ -178,6 +178,8 @@ def _distribution(histograms: Iterable[Histogram], unit: int) -> pb.Distribution
         for at, count in enumerate(counts):
             if count:
                 above = bounds[at - 1] / unit if at else 0.0
+                if unit == 1:  # whole numbers: the smallest one in the bucket says more
+                    above += 1
                 at_most = bounds[at] / unit if at < len(bounds) else math.inf
                 part.buckets.append(pb.Bucket(above=above, at_most=at_most, count=count))
         _add(found, part)

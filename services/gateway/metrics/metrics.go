@@ -3,7 +3,6 @@
 package metrics
 
 import (
-	"encoding/json"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -156,13 +155,4 @@ func (a *application) report(prefix string, now time.Time, to *Report) {
 	to.RatioCounters = append(to.RatioCounters, map[string]Ratio{prefix + "default_prediction_ratio": {ratio}})
 	to.Meters = append(to.Meters, map[string]Meter{prefix + "prediction_throughput": a.rate.report(now)})
 	to.Histograms = append(to.Histograms, map[string]Histogram{prefix + "prediction_latency": a.latency.report("microseconds")})
-}
-
-// JSON is the report as text.
-func (r *Registry) JSON() []byte {
-	text, err := json.Marshal(r.Report())
-	if err != nil {
-		panic(err) // every value is finite
-	}
-	return text
 }

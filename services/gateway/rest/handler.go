@@ -20,7 +20,6 @@ import (
 type Metrics interface {
 	Answered(application string, answers, defaults int, after time.Duration)
 	Forget(application string)
-	JSON() []byte
 }
 
 // A Handler serves Clipper's routes of the query port, and hands what is not its own to Next.
@@ -31,6 +30,8 @@ type Handler struct {
 	Metrics      Metrics
 	// MaxMessageBytes is the largest message that the frontend takes.
 	MaxMessageBytes int
+	// Told answers GET /metrics.
+	Told http.Handler
 	// Next serves the other paths.
 	Next http.Handler
 }
@@ -41,8 +42,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !problem.Allowed(w, r, http.MethodGet, http.MethodHead) {
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(h.Metrics.JSON()) // a client that has left is told nothing
+		h.Told.ServeHTTP(w, r)
 		return
 	}
 	name, verb, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/")

@@ -1,6 +1,7 @@
 // Package server is the outside of the gateway: listening, limits, health, and an orderly end.
 //
 //	server.go   a port: limits, health, description, and what is behind them
+//	watched.go  requests counted, traced, and told to the log at DEBUG
 //	run.go      both ports from their start to their end
 //	signals.go  the signals that end a process
 //	ask.go      health asked from outside, for containers
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/clipper-serve/clipper/services/gateway/problem"
+	"github.com/clipper-serve/clipper/services/gateway/traces"
 	"github.com/clipper-serve/clipper/services/gateway/transfer"
 )
 
@@ -49,6 +51,10 @@ type Port struct {
 
 	Limits Limits
 	Log    *slog.Logger
+	// Counts gets every request; nil counts nothing.
+	Counts Counts
+	// Tracer makes their spans; nil makes none.
+	Tracer *traces.Tracer
 
 	listener   net.Listener
 	server     *http.Server
@@ -96,6 +102,11 @@ func (p *Port) Shutdown(ctx context.Context) {
 }
 
 func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.Counts != nil {
+		watched := p.watch(w, r)
+		defer watched.end()
+		w = watched
+	}
 	defer p.recover(w, r)
 	if id := r.Header["X-Request-Id"]; len(id) == 1 {
 		w.Header()["X-Request-Id"] = id
@@ -144,6 +155,6 @@ func (p *Port) recover(w http.ResponseWriter, r *http.Request) {
 	if fault == http.ErrAbortHandler {
 		panic(fault)
 	}
-	p.Log.Error("handler_panicked", "port", p.Name, "path", r.URL.Path, "fault", fault, "trace", string(debug.Stack()))
+	p.Log.Error("handler_panicked", "port", p.Name, "path", r.URL.Path, "request_id", r.Header.Get("X-Request-Id"), "fault", fault, "trace", string(debug.Stack()))
 	problem.New(http.StatusInternalServerError, problem.Unexpected, "The log of the gateway tells more.").Write(w)
 }

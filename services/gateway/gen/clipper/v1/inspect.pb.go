@@ -623,7 +623,7 @@ func (x *Distribution) GetSum() float64 {
 // Values of about one size.
 type Bucket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// They are above this one.
+	// They are above this one; where they are numbers of things, they are at least this one.
 	Above float64 `protobuf:"fixed64,1,opt,name=above,proto3" json:"above,omitempty"`
 	// They are at most this one; infinity for the last bucket.
 	AtMost float64 `protobuf:"fixed64,2,opt,name=at_most,json=atMost,proto3" json:"at_most,omitempty"`
