@@ -24,8 +24,8 @@ Examples:
   clipperctl app register hello-world --input-type doubles --default-output -1.0
   clipperctl app register greeter --input-type strings --default-output '"hello"' --objective 50ms
   clipperctl app register strict --input-type doubles      # no default: late queries fail
-  clipperctl app register digits --input-type doubles --policy exp4 --parameter eta=0.2 \\
-      --default-output '"?"' --confidence-threshold 0.6       # several models, and "?" where they disagree
+  clipperctl app register digits --input-type doubles --policy exp4 -p eta=0.2 \\
+      --default-output '"?"' --threshold 0.6                  # several models, and "?" where they disagree
 """
 )
 @click.argument("name")
@@ -36,13 +36,19 @@ Examples:
 )
 @click.option("--policy", default="static", show_default=True, help="How it chooses among its linked models.")
 @click.option(
-    "--parameter", "parameters", type=texts.Parameter(), multiple=True, help="A parameter of the policy; repeatable."
+    "-p",
+    "--parameter",
+    "parameters",
+    type=texts.Parameter(),
+    multiple=True,
+    help="A parameter of the policy; may be repeated.",
 )
 @click.option(
-    "--confidence-threshold",
+    "--threshold",
+    metavar="NUMBER",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="The default output is answered when the models agree less than that.",
+    help="The confidence below which the default is answered, 0 to 1.",
 )
 @with_session
 def register(
@@ -53,7 +59,7 @@ def register(
     objective: int,
     policy: str,
     parameters: tuple[tuple[str, object], ...],
-    confidence_threshold: float,
+    threshold: float,
 ) -> None:
     """Registers an application, which can be queried from then on."""
     default = None if default_output is None else texts.default_output(default_output)
@@ -65,7 +71,7 @@ def register(
             objective,
             policy=policy,
             policy_parameters=dict(parameters),
-            confidence_threshold=confidence_threshold,
+            confidence_threshold=threshold,
         )
         found = connection.get_app_info(name)
     output.show(session.output, found, f"Application {name} is registered.")
