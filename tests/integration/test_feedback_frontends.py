@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from schools import NAMES, Asker, Frontends, doubles, frontends, until
 from clipper.registry.v1 import registry_pb2
 from clipper.v1 import values_pb2
 from clipper_rpc.errors import ApplicationNotFound, ClipperError, FeedbackInterrupted, QueryNotFound, StoreUnavailable
+from clipperctl.evaluate import read
 from processes import RedisServer
 
 RIGHT = values_pb2.Output(number=1)
@@ -38,8 +40,9 @@ async def house(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisSer
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def askers(house: Frontends) -> tuple[Asker, Asker]:
-    """Two frontends that remember little."""
+    """Two frontends that remember little, and log."""
     flags = ("--feedback-window-s", str(WINDOW_S), "--max-remembered-queries", "10", "--max-contexts", "3")
+    flags += ("--prediction-log", str(house.directory / "log"))
     (_, one), (_, other) = await asyncio.gather(house.start(*flags), house.start(*flags))
     return one, other
 
@@ -202,6 +205,56 @@ async def test_models_that_do_not_answer_are_left_out_and_if_none_does_the_sende
     assert {name.partition("/")[0] for name in house.stored(app=app)} == {"right", "#observations"}
     with pytest.raises(ClipperError, match="No replica of model lost:1"):
         await asker.tell(app="deaf", input=doubles(1), label=RIGHT)
+
+
+async def test_what_was_shown_is_logged_and_joined_with_what_came_of_it(
+    house: Frontends, askers: tuple[Asker, Asker]
+) -> None:
+    app, (asked, told) = "logged", askers
+    await learning(house, app, asked)
+    for _ in range(5):
+        answer = await asked.predict(app=app, context="ann")
+        await told.tell(app=app, query_id=answer.query_id, reward=0.75)
+
+    async def is_logged() -> bool:
+        return len(read(house.directory / "log", app).queries) == 5
+
+    await until(is_logged)
+    log = read(house.directory / "log", app)
+    assert set(log.models) == {"right", "wrong"}
+    for query in log.queries:
+        [(model, reward)] = query.rewards.items()
+        assert (query.context, reward) == ("ann", 0.75)
+        assert 0 < query.propensities[model] <= 1
+    lines = [json.loads(line) for path in (house.directory / "log").iterdir() for line in path.read_text().splitlines()]
+    [first, *_] = [line for line in lines if line["application"] == app and line["kind"] == "shown"]
+    assert first["input"] == [1.0]
+    assert first["output"] in (0.0, 1.0)
+
+
+async def test_a_shadow_is_counted_and_changes_no_answer(house: Frontends, askers: tuple[Asker, Asker]) -> None:
+    app, (asker, _) = "shadowed", askers
+    await house.models(same=1.0, other=0.5)
+    house.application("static", "right", name=app, shadows=("same", "other", "wrong"))
+    await until(partial(knows, asker, app))
+    for number in range(20):
+        answer = await asker.predict(number, app=app)
+        assert answer.output.number == 1
+        assert [each.model for each in answer.contributions] == ["right"]
+
+    with redis.Redis.from_url(house.redis_url, decode_responses=True) as client:
+
+        def counted(model: str) -> Mapping[str, str]:
+            found: Mapping[str, str] = client.hgetall(NAMES.shadow(app, model))
+            return found
+
+        async def are_counted() -> bool:
+            return all(int(counted(model).get("queries", 0)) >= 20 for model in ("same", "other"))
+
+        await until(are_counted)
+        same, other = counted("same"), counted("other")
+    assert same["answers"] == same["compared"] == same["agreed"] == same["queries"]
+    assert (other["agreed"], other["compared"]) == ("0", other["queries"])
 
 
 async def test_counters_equal_what_was_acknowledged_though_a_frontend_is_killed_and_each_outcome_is_sent_twice(

@@ -143,7 +143,9 @@ class Pipe:
         line = self._connection
         if line.is_connected:
             try:
-                if not await line.can_read_destructive():
+                # its name before redis-py 8; both say whether there is anything to read, the end included
+                can_read = getattr(line, "can_read", None) or line.can_read_destructive
+                if not await can_read():
                     return
             except (RedisError, OSError, TimeoutError):
                 pass
