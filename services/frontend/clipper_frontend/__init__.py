@@ -6,6 +6,8 @@ service, feedback, calls  the door: raw calls to queries and back
 codec                     bytes to fields and back, without looking inside inputs and outputs
 predictor                 the hall: which models, until when, what if nobody answers
 routes                    a map on the wall: who answers whom, one immutable table
+chooser, selection        where a policy chooses: who is asked, and what was shown
+joint, outputs            one query that several models answer; answers compared and averaged
 query                     one query, answered exactly once
 dispatch                  the stairs: queries to the pool of their version
 pool, member              the replicas of one version pull from one queue

@@ -13,6 +13,7 @@ counts, weights, combining   what these are made of
 losses, outcomes             what turned out, as losses of models
 parameters                   what a policy can be told, and which values are allowed
 catalogue, plugins           the policies that there are, also of installed packages
+stored                       how states lie in Redis: text, no driver
 """
 
 from clipper_selection import counts
