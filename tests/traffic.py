@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ import httpx
 
 from clipper_admin import Client, ClipperConnection
 
-VALUE = [1.5, 2.0]
+_VALUES = itertools.count()
+
+
+def another_value() -> list[float]:
+    """An input that was never asked before, so that no cache knows its answer."""
+    return [1.5, float(next(_VALUES))]
 
 
 class Traffic:
@@ -69,7 +75,7 @@ class Traffic:
         with httpx.Client(timeout=30, trust_env=False) as client:
             while not self._stopping.is_set():
                 try:
-                    reply = client.post(url, json={"input": VALUE, "bypass_cache": True}).json()
+                    reply = client.post(url, json={"input": another_value(), "bypass_cache": True}).json()
                 except (httpx.HTTPError, ValueError) as error:
                     self._note(None, f"REST: {error!r}")
                     continue
@@ -81,7 +87,7 @@ class Traffic:
             asked = client.describe_application(self._application)
             while not self._stopping.is_set():
                 try:
-                    found = client.predict(asked, VALUE, fresh=True)
+                    found = client.predict(asked, another_value(), fresh=True)
                 except Exception as error:  # noted, whatever it is
                     self._note(None, f"gRPC: {error!r}")
                     continue
