@@ -16,6 +16,16 @@ batch_policies            how many?
 deadlines, clock          one timer for all deadlines
 runtime, replica          the back door: a batch to a model runtime
 
+the way of feedback:
+
+teaching                  what it does: an outcome, losses, increments, stored once
+learning                  what was learned: copies of states, read and followed
+recall                    what was shown, remembered by query id
+prediction_log            the same in files, for those who evaluate policies
+shadowing                 models that get copies of queries, and are compared
+selection_store           Redis, for all of these
+school                    all of that, wired
+
 and beside it, what keeps it up to date:
 
 client                    calls to whichever manager answers
