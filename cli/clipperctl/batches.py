@@ -168,4 +168,5 @@ def _sample(replica: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
 
 
 def _ms(us: float) -> str:
-    return f"{us / 1000:.3g} ms" if us >= 1000 else f"{us:.3g} µs"
+    digits = 0 if us >= 100_000 else 1 if us >= 10_000 else 2
+    return f"{us / 1000:.{digits}f} ms" if us >= 1000 else f"{us:.3g} µs"

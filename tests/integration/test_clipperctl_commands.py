@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from clusters import until
 
 from clipper_admin import LocalContainerManager
 from clipperctl.main import main
@@ -116,6 +117,38 @@ def test_a_default_is_printed_with_its_reason_on_stderr(shell: Shell) -> None:
         shell.ok("app", "unregister", name, "--yes")
 
 
+def test_the_profile_of_a_model_tells_what_was_learned_of_it(shell: Shell) -> None:
+    for number in range(3):
+        shell.ok("predict", "greeter", f"profile {number}")
+    found = shell.data("model", "profile", "shout")
+    [replica] = found["replicas"]
+    assert (found["version"], found["policy"], replica["state"]) == ("1", "quantile", "up")
+    assert replica["samples"] >= 3
+    assert replica["fixed_us"] + replica["per_row_us"] > 0
+    table = shell.ok("model", "profile", "shout", "--version", "1")
+    assert "Model shout:1, policy quantile, objective 1000 ms" in table
+    assert "LATENCY (95 %) OF n INPUTS" in table
+    assert "No model" in shell.fails(3, "model", "profile", "nobody")
+
+
+def test_batching_is_shown_and_changed_and_frontends_follow(shell: Shell) -> None:
+    assert shell.data("model", "batching", "shout")["policy"] == "default"
+    changed = shell.data("model", "batching", "shout", "--policy", "aimd", "--linger-ms", "1.5", "--hedge-percent", "5")
+    assert (changed["policy"], changed["linger_ms"], changed["hedge_percent"]) == ("aimd", 1.5, 5)
+    until(lambda: shell.data("model", "profile", "shout")["policy"] == "aimd", "the frontend follows")
+    assert "no_retry" in shell.fails(2, "model", "batching", "shout", "--no-retry")
+    back = shell.data("model", "batching", "shout", "--policy", "default", "--linger-ms", "0", "--hedge-percent", "0")
+    assert back == {"model_name": "shout", "model_version": "1"} | {
+        "policy": "default",
+        "linger_ms": 0.0,
+        "no_retry": False,
+        "max_batch_rows": 0,
+        "max_queue_rows": 0,
+        "max_batches_in_flight": 0,
+        "hedge_percent": 0,
+    }
+
+
 def test_lists_and_details_in_each_form(shell: Shell) -> None:
     assert "greeter" in shell.ok("app", "list")
     assert [each["name"] for each in shell.data("app", "list")] == ["greeter"]
@@ -168,10 +201,25 @@ def test_versions_are_deployed_scaled_activated_and_stopped(shell: Shell) -> Non
     assert shell.data("model", "scale", "shout", "1")["replicas"] == 1
     assert shell.ok("predict", "greeter", "ABC", "--version", "2") == "abc\n"
     shell.ok("model", "activate", "shout", "1")
+    shell.ok("model", "activate", "shout", "2", "--share", "0.25")
+    assert shell.data("model", "show", "shout")["on_trial"] == "version 2 with 0.25 of the queries"
+    shell.ok("model", "activate", "shout", "1")
     assert shell.data("model", "show", "shout")["model_version"] == "1"
     shell.ok("model", "stop", "shout", "--inactive", "--yes")
     assert [each["model_version"] for each in shell.data("model", "list")] == ["1"]
     assert shell.fails(3, "model", "stop", "nope", "--yes")
+
+
+def test_a_version_is_staged_proven_by_examples_and_asked_before_it_goes_live(shell: Shell) -> None:
+    (shell.home / "mutter.py").write_text("def mutter(texts):\n    return [text[:3] for text in texts]\n")
+    (shell.home / "examples.json").write_text('[["abcdef", "abc"], ["x", "y"]]')
+    deploy = ["model", "deploy", "shout", "--version", "3", "--input-type", "strings", "--function", "mutter:mutter"]
+    golden = str(shell.home / "examples.json")
+    assert "'y' is expected, but it answered 'x'" in shell.fails(1, *deploy, "--golden", golden)
+    (shell.home / "examples.json").write_text('[["abcdef", "abc"]]')
+    assert shell.data(*deploy, "--golden", golden, "--stage")["is_current_version"] is False
+    assert shell.ok("model", "ask", "shout", "3", "good morning") == "goo\n"
+    shell.ok("model", "stop", "shout", "--version", "3", "--yes")
 
 
 def test_status_shows_every_process(shell: Shell) -> None:
