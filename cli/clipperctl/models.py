@@ -26,6 +26,8 @@ Examples:
   clipperctl model deploy shout --version 1 --input-type strings --file examples/shout.py:shout
   clipperctl model deploy ranker --version 7 --input-type doubles --function my_package.ranking:rank --replicas 2
   clipperctl model deploy digits --model-dir build/digits        # written by clipper_runtime.save_class
+  clipperctl model deploy ranker --version 8 --input-type doubles --function my_package.ranking:rank --stage \\
+      --golden examples.json                                     # [[[1.5, 2.0], "a"], [[0.5, 0.1], "b"]]
 """
 )
 @click.argument("name")
@@ -40,6 +42,10 @@ Examples:
 @click.option("--no-cache", is_flag=True, help="Computes every query: it answers the same input differently.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="Text for people; may be repeated.")
 @click.option("--package", "packages", multiple=True, help="A package that it needs; may be repeated.")
+@click.option("--stage", is_flag=True, help="Does not let it go live yet: see `clipperctl model activate`.")
+@click.option(
+    "--golden", metavar="PATH", help="JSON [[input, expected], ...]: what it must answer to go live; - is stdin."
+)
 @with_session
 def deploy(
     session: Session,
@@ -55,6 +61,8 @@ def deploy(
     no_cache: bool,
     labels: tuple[str, ...],
     packages: tuple[str, ...],
+    stage: bool,
+    golden: str | None,
 ) -> None:
     """Deploys a version of a model; once its replicas answer health, it goes live.
 
@@ -71,6 +79,8 @@ def deploy(
         "batch_size": batch_size or -1,
         "pkgs_to_install": list(packages),
         "cache": not no_cache,
+        "activate": not stage,
+        "golden": texts.given_batch(golden if golden == "-" else f"@{golden}") if golden is not None else None,
     }
     if place is None:
         assert model_dir is not None
@@ -88,7 +98,10 @@ def deploy(
         if batch_policy is not None:
             connection.client.set_batching(name, version, policy=batch_policy)
         found = connection.get_model_info(name, version)
-    output.show(session.output, found, f"Model {name}:{version} is live with {replicas} replica{'s'[: replicas != 1]}.")
+    state = "staged" if stage else "live"
+    output.show(
+        session.output, found, f"Model {name}:{version} is {state} with {replicas} replica{'s'[: replicas != 1]}."
+    )
 
 
 @model.command(
@@ -174,26 +187,58 @@ def show(session: Session, name: str, version: str | None) -> None:
         client = connection.client
         chosen = version or connection.get_current_model_version(name)
         found = views.model_version(client.get_model_version(name, chosen))
-        found["applications"] = list(client.get_model(name).linked_applications)
+        whole = client.get_model(name)
+        found["applications"] = list(whole.linked_applications)
+        if whole.canary_version:
+            found["on_trial"] = f"version {whole.canary_version} with {whole.canary_share:.3g} of the queries"
         found["replicas"] = [f"{each.replica_id} at {each.address}" for each in client.list_replicas(name, chosen)]
     output.show_one(session.output, found)
 
 
 @model.command(
     epilog="""\b
-Example:
-  clipperctl model activate sum-model 1       # back to version 1
+Examples:
+  clipperctl model activate sum-model 1                # back to version 1
+  clipperctl model activate sum-model 2 --share 0.1    # on trial: a tenth of the queries, until 1 or 2 is activated
 """
 )
 @click.argument("name", shell_complete=model_names)
 @click.argument("version")
+@click.option(
+    "--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Of the queries.  [default: all]"
+)
 @with_session
-def activate(session: Session, name: str, version: str) -> None:
-    """Makes a version the current one: to roll back, or forward."""
+def activate(session: Session, name: str, version: str, share: float) -> None:
+    """Makes a version the current one: to roll back, or forward; or puts it on trial beside that."""
     with session.connected("Activating") as connection:
-        connection.set_model_version(name, version)
+        connection.set_model_version(name, version, share=share)
         found = connection.get_model_info(name, version)
-    output.show(session.output, found, f"Version {version} of model {name} is the current one.")
+    told = "the current one" if share == 1 else f"on trial with {share:.3g} of the queries"
+    output.show(session.output, found, f"Version {version} of model {name} is {told}.")
+
+
+@model.command(
+    epilog="""\b
+Example:
+  clipperctl model ask sum-model 2 '[1.5, 2.0]'       # a version that is not live yet
+"""
+)
+@click.argument("name", shell_complete=model_names)
+@click.argument("version")
+@click.argument("value", metavar="INPUT")
+@click.option("--timeout-s", type=click.FloatRange(0, 600, min_open=True), default=10.0, show_default=True)
+@with_session
+def ask(session: Session, name: str, version: str, value: str, timeout_s: float) -> None:
+    """Asks one version of a model directly, past all applications; INPUT is as for `clipperctl predict`."""
+    from clipper_admin import views
+    from clipper_admin.resources import Failure
+
+    with session.connected("Asking") as connection:
+        input_type = connection.client.get_model_version(name, version).input_type
+        (found,) = connection.ask_model_version(name, version, [texts.given(value, input_type)], timeout_s=timeout_s)
+    if isinstance(found, Failure):
+        raise click.ClickException(f"The model raised {found.kind}: {found.message}")
+    output.show(session.output, views.plain(found), str(views.plain(found)))
 
 
 @model.command(
