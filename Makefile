@@ -12,7 +12,7 @@ compiled := pyproject.toml hatch_build.py \
   $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-go test-native check gen bench images wheel wheel-check clean
+.PHONY: help setup demo test test-unit test-go test-native check gen bench bench-serving images wheel wheel-check clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,9 +63,14 @@ generated := find protos services/gateway/gen services/gateway/openapi/clipper.s
 gen: setup ## Writes the code that is generated from protos/ again
 	tools/protos gen
 
-bench: setup ## Measures calls and predictions per second; needs h2load
+bench: bench-serving ## Measures all there is: also calls and predictions per second (needs h2load)
 	$(bin)/python bench/transports.py
-	$(bin)/python bench/predict.py
+	$(bin)/python bench/predict.py --hits
+
+bench-serving: setup ## Measures batching, overload and caching: in virtual time, and on a real cluster
+	$(bin)/uv pip install --quiet --python $(bin)/python --group bench
+	$(bin)/python bench/simulate.py
+	$(bin)/python bench/serving.py
 
 images: ## Builds the Docker images of all parts
 	tools/images
