@@ -45,10 +45,10 @@ check: setup ## Lint, types, generated code, proto rules
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
-	@changed=$$(tools/go fmt ./... && tools/go fmt -C ../../examples/go_runtime ./...); \
-	  [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }
-	tools/go vet ./...
-	tools/go vet -C ../../examples/go_runtime ./...
+	set -e; for module in . ../../examples/go_runtime ../../tests/compose_v2; do \
+	  changed=$$(tools/go fmt -C $$module ./...); [ -z "$$changed" ] || { echo "gofmt has changed: $$changed"; exit 1; }; \
+	  tools/go vet -C $$module ./...; \
+	done
 	@if command -v cargo >/dev/null; then set -ex; cd services/rpc/native; \
 	  cargo fmt --check; cargo clippy --quiet --all-targets -- -D warnings; else echo "no cargo: the native transport is not checked"; fi
 	tools/protos lint
@@ -63,9 +63,10 @@ generated := find protos services/gateway/gen services/gateway/openapi/clipper.s
 gen: setup ## Writes the code that is generated from protos/ again
 	tools/protos gen
 
-bench: bench-serving ## Measures all there is: also calls and predictions per second (needs h2load)
+bench: setup ## Measures all there is: calls and predictions per second (needs h2load), and bench-serving
 	$(bin)/python bench/transports.py
 	$(bin)/python bench/predict.py --hits
+	$(MAKE) --no-print-directory bench-serving
 
 bench-serving: setup ## Measures batching, overload and caching: in virtual time, and on a real cluster
 	$(bin)/uv pip install --quiet --python $(bin)/python --group bench
