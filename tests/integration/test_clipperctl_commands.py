@@ -149,6 +149,76 @@ def test_batching_is_shown_and_changed_and_frontends_follow(shell: Shell) -> Non
     }
 
 
+def test_an_application_learns_and_what_it_learned_is_shown_kept_and_forgotten(shell: Shell) -> None:
+    shell.ok("app", "register", "learner", "--input-type", "strings")
+    shell.ok("policy", "set", "learner", "epsilon_greedy", "-p", "epsilon=0.25", "-p", "loss=zero_one")
+    shell.ok("link", "learner", "shout")
+    query_id = shell.data("predict", "learner", "x", "--context", "ann")["query_id"]
+    told = ("feedback", "learner", "--query-id", str(query_id), "--label", "X!", "--token", "t")
+    assert "has learned from it" in shell.ok(*told)
+    assert "acknowledged before" in shell.ok(*told)
+    assert shell.data("feedback", "learner", "--input", "y", "--label", "no")["learned"] is True
+    found = shell.data("policy", "show", "learner")
+    assert (found["policy"], found["parameters"]) == ("epsilon_greedy", {"epsilon": 0.25, "loss": "zero_one"})
+    assert (found["observations"], found["state"]) == (2, {"shout/plays": 2.0, "shout/reward": 1.0})
+    table = shell.ok("policy", "show", "learner", "--context", "ann")
+    assert [line.split() for line in table.splitlines()[-2:]] == [["MODEL", "PLAYS", "REWARD"], ["shout", "1", "1"]]
+
+    exported = shell.ok("policy", "export", "learner")
+    assert json.loads(exported)["contexts"]["ann"]["observations"] == 1
+    assert "Nothing was done" in shell.fails(1, "policy", "reset", "learner")
+    shell.ok("policy", "reset", "learner", "--yes")
+    assert "Nothing was learned" in shell.ok("policy", "show", "learner")
+    shell.ok("policy", "import", "learner", "-", stdin=exported)
+    assert shell.ok("policy", "export", "learner") == exported
+    shell.ok("policy", "set", "learner", "thompson")
+    assert "learned by epsilon_greedy" in shell.run("policy", "import", "learner", "-", stdin=exported).stderr
+
+    assert "is remembered" in shell.fails(3, "feedback", "learner", "--query-id", "1", "--reward", "1")
+    assert "from 0 to 1" in shell.fails(2, "feedback", "learner", "--query-id", "1", "--reward", "2")
+    assert "either --query-id or --input" in shell.fails(2, "feedback", "learner", "--reward", "1")
+    assert "either --label or --reward" in shell.fails(2, "feedback", "learner", "--query-id", "1")
+    assert "not known here" in shell.fails(2, "policy", "set", "learner", "nonsense")
+    shell.ok("app", "unregister", "learner", "--yes")
+
+
+def test_a_shadow_is_linked_and_compared(shell: Shell) -> None:
+    shell.ok("app", "register", "shadowed", "--input-type", "strings", "--default-output", "?")
+    assert "No shadows" in shell.run("app", "shadows", "shadowed").stderr
+    assert "shadows application" in shell.ok("link", "shadowed", "shout", "--shadow", "--share", "0.5")
+    assert shell.data("predict", "shadowed", "x")["default_reason"] == "NO_MODEL"
+    [found] = shell.data("app", "shadows", "shadowed")
+    assert (found["model"], found["share"], found["agreement"]) == ("shout", 0.5, None)
+    assert "never has a say" in shell.fails(2, "link", "shadowed", "shout", "--shadow", "--weight", "2")
+    assert "--share is for" in shell.fails(2, "link", "shadowed", "shout", "--share", "0.5")
+    shell.ok("app", "unregister", "shadowed", "--yes")
+
+
+def test_policies_are_listed_and_evaluated_from_a_log(shell: Shell, tmp_path: Path) -> None:
+    listed = {each["name"]: each for each in shell.data("policy", "list")}
+    assert listed["exp3"]["learns"] is True
+    assert "eta" in {each["name"] for each in listed["exp3"]["parameters"]}
+    with (tmp_path / "predictions-1.jsonl").open("w") as log:
+        for number in range(100):
+            model, loss = ("a", 0.0) if number % 2 else ("b", 1.0)
+            asked = [{"model": model, "version": "1", "propensity": 0.5, "output": "x", "weight": 1.0}]
+            shown = {"kind": "shown", "context": "", "models": ["a", "b"], "asked": asked}
+            outcome = {"kind": "outcome", "losses": {model: loss}, "propensities": {model: 0.5}}
+            for line in (shown, outcome):
+                log.write(json.dumps({**line, "query_id": number, "application": "app"}) + "\n")
+    evaluated = {each["policy"]: each for each in shell.data("policy", "evaluate", "app", "--log", str(tmp_path))}
+    assert evaluated["(as logged)"]["observed"]["value"] == 0.5
+    assert evaluated["always a"]["self_normalised"]["value"] == 1.0
+    assert evaluated["always b"]["inverse_propensity"]["value"] == 0.0
+    state = tmp_path / "learned.json"
+    state.write_text(json.dumps({"state": {"values": {"a/plays": 9, "a/reward": 9, "b/plays": 9}}, "contexts": {}}))
+    given = ("--policy", "epsilon_greedy", "-p", "epsilon=0.2", "--state", str(state))
+    [_, found] = shell.data("policy", "evaluate", "app", "--log", str(tmp_path), *given)
+    assert found["self_normalised"]["value"] == pytest.approx(0.9)
+    assert "asks all models" in shell.fails(2, "policy", "evaluate", "app", "--log", str(tmp_path), "--policy", "exp4")
+    assert "No query of nobody" in shell.fails(1, "policy", "evaluate", "nobody", "--log", str(tmp_path))
+
+
 def test_lists_and_details_in_each_form(shell: Shell) -> None:
     assert "greeter" in shell.ok("app", "list")
     assert [each["name"] for each in shell.data("app", "list")] == ["greeter"]
