@@ -9,6 +9,7 @@ routes                    a map on the wall: who answers whom, one immutable tab
 chooser, selection        where a policy chooses: who is asked, and what was shown
 joint, outputs            one query that several models answer; answers compared and averaged
 query                     one query, answered exactly once
+cached, flight, cache     known already? one computation for all who ask the same at once
 dispatch                  the stairs: queries to the pool of their version
 pool, member              the replicas of one version pull from one queue
 batching                  the clock room: who goes now?
