@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 from engine_fakes import MS, FakeClock
+from engines import Pace, Plant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -508,3 +512,43 @@ def test_every_query_is_answered_exactly_once_with_its_own_answer_whatever_happe
             assert query.output == values[query]
     assert house.subject.flights == 0
     assert house.engine.waiting == []
+
+
+def queries_held() -> int:
+    """How many queries this process still knows."""
+    gc.collect()
+    return sum(isinstance(each, Query) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thousand_callers_that_leave_at_random_leave_nothing_behind(seed: int) -> None:
+    """Before the real engine: no query, no flight, no timer, and no byte but what is kept."""
+    others = queries_held()
+    rng = random.Random(seed)
+    plant = Plant(Pace(2, 0.05), objective_ms=50)
+    cache = PredictionCache(max_bytes=1 << 20, ttl_ns=0, secret=b"s" * 16)
+    subject = CachedDispatcher(plant.dispatcher, cache, plant.clock, max_callers=1000)
+    subject.apply(plant.table)
+    told: Counter[str] = Counter()
+    asked: list[Query] = []
+    for number in range(1000):
+        now_ns, deadline_ns = plant.clock.ns, plant.clock.ns + rng.randrange(5, 60) * MS
+        value = rng.randrange(number // 5 + 1).to_bytes(2)  # some are asked more than once at a time
+        route = plant.table.route("app")
+        query = Query(number, route, plant.version, value, now_ns, deadline_ns, lambda q: told.update([q.reason.name]))
+        subject.submit(query, now_ns)
+        asked.append(query)
+        if rng.random() < 0.5:
+            rng.choice(asked[-20:]).leave()
+        plant.clock.advance(rng.randrange(MS // 4))
+    left = 1000 - told.total() - sum(not query.is_done for query in asked)
+    assert left > 100
+    del query
+    asked.clear()
+    plant.clock.advance(100 * MS)
+    assert told.total() == 1000 - left
+    assert told["NONE"] > 0
+    assert subject.flights == plant.dispatcher.waiting_rows == plant.dispatcher.batches_in_flight == 0
+    assert plant.clock.pending_timers == 0
+    assert queries_held() == others
+    assert len(cache) <= 200
