@@ -16,8 +16,8 @@ from schools import NAMES, until
 
 from clipper.v1 import admin_pb2
 from clipper_frontend.selection.learned import Change
+from clipper_frontend.selection.lessons import Lesson
 from clipper_frontend.selection_store import Lives, SelectionStore
-from clipper_frontend.teaching import Lesson
 from clipper_rpc.errors import ApplicationNotFound, InvalidField, NotSupported
 from clipper_selection import Bound
 from clipper_selection.shadows import count

@@ -15,7 +15,7 @@ from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.routes import Application, Link, RouteTable
-from clipper_frontend.teaching import Acknowledged, Truth
+from clipper_frontend.selection.lessons import Acknowledged, Truth
 from clipper_rpc.errors import (
     ApplicationNotFound,
     ClipperError,

@@ -14,8 +14,9 @@ from clipper_frontend.query import Batch, Query, Reason
 from clipper_frontend.recall import DIGEST, Remembered
 from clipper_frontend.routes import Application, Link, Model, Replica, RouteTable, Version
 from clipper_frontend.selection.learned import Change
+from clipper_frontend.selection.lessons import Acknowledged, Lesson, Taught, Truth
 from clipper_frontend.selection.records import Asked, StateKey
-from clipper_frontend.teaching import Acknowledged, Lesson, Taught, Teacher, Truth
+from clipper_frontend.teaching import Teacher
 from clipper_rpc.errors import (
     FeedbackInterrupted,
     InternalError,

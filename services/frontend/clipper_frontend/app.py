@@ -143,7 +143,7 @@ async def _engine(
         following = [tasks.create_task(each.run()) for each in (watch, query_ids, shadows)]
         cache = cached if isinstance(cached, CachedDispatcher) else None
         told = families(observer.metrics, dispatcher, cache)
-        exposition = Exposition([told], process="frontend", transport=transport.name)
+        exposition = Exposition([told, school.families], process="frontend", transport=transport.name)
         own = stats_of(observer.metrics, dispatcher, cache, clock.now_ns)
         inspect = InspectService(
             partial(of_all, own, settings.told_at), profiles_of(dispatcher, lambda: predictor.table)

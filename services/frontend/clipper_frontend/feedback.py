@@ -11,7 +11,7 @@ from clipper_frontend.deadlines import Clock
 from clipper_frontend.outputs import value_of
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.routes import Route
-from clipper_frontend.teaching import Acknowledged, Truth
+from clipper_frontend.selection.lessons import Acknowledged, Truth
 from clipper_rpc.errors import InvalidField
 from clipper_rpc.status import for_caller
 from clipper_rpc.transport import Methods, Unary, UnaryCall

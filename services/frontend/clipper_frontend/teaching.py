@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Protocol
 
 from clipper_frontend.joint import Decodes
@@ -19,6 +19,7 @@ from clipper_frontend.query import Query
 from clipper_frontend.recall import DIGEST, Remembered
 from clipper_frontend.routes import Route, Version
 from clipper_frontend.selection.learned import Change
+from clipper_frontend.selection.lessons import Acknowledged, Lesson, Taught, Truth
 from clipper_frontend.selection.records import StateKey
 from clipper_rpc.errors import (
     FeedbackInterrupted,
@@ -29,41 +30,12 @@ from clipper_rpc.errors import (
     StaleRevision,
     StoreInterrupted,
 )
-from clipper_selection import Bound, Outcome, Policy, State, Value, of_label, of_reward
+from clipper_selection import Outcome, Policy, State, Value, of_label, of_reward
 
 _log = logging.getLogger(__name__)
 
 _LARGEST = 1e12
 """No increment is larger: sums stay finite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is to be added to the states of an application, at once and once only."""
-
-    application: str
-    generation: int
-    context: str
-    """Empty: only the application's own state learns."""
-    token: str
-    """Whoever comes second with the same one changes nothing. Empty: no check."""
-    own: Mapping[str, float]
-    """Increments for the application's own state."""
-    contexts_own: Mapping[str, float] = field(default_factory=dict)
-    """Increments for the context's state."""
-    inherited: Mapping[str, float] = field(default_factory=dict)
-    """What the context's state starts from, if there is none yet."""
-    bounds: tuple[Bound, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What came of a lesson."""
-
-    change: Change | None = None
-    is_duplicate: bool = False
-    is_stale: bool = False
-    """The application has got another policy: nothing was done."""
 
 
 class Store(Protocol):
@@ -102,24 +74,6 @@ class Notes(Protocol):
         """The outcome of an answered query."""
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What turned out: exactly one of both."""
-
-    label: Value | None = None
-    """The true output."""
-    reward: float | None = None
-    """How good the shown answer was, from 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The outcome is stored, if it changed anything."""
-
-    learned: bool
-    is_duplicate: bool = False
-
-
 class Teacher:
     """Takes outcomes.
 
@@ -151,6 +105,8 @@ class Teacher:
         self._outputs = outputs
         self._notes = notes
         self._window_s = window_s
+        self.counts: dict[str, Counter[str]] = {}
+        """Outcomes by application and by what became of them: learned, duplicate, nothing, refused."""
 
     async def by_query(self, route: Route, query_id: int, truth: Truth, token: str) -> Acknowledged:
         """Takes the outcome of an answered query.
@@ -159,6 +115,29 @@ class Teacher:
             QueryNotFound: none of that id is remembered.
             InvalidField: a label, where the answers were too large to be remembered.
         """
+        return await self._counted(route, self._by_query(route, query_id, truth, token))
+
+    async def by_input(
+        self, route: Route, value: bytes, context: str, label: Value, token: str, now_ns: int, deadline_ns: int
+    ) -> Acknowledged:
+        """Takes the true output of an input. Models whose answers the cache does not have are asked.
+
+        Raises:
+            ClipperError: that of a model, when none answers by the deadline.
+        """
+        teaching = self._by_input(route, value, context, label, token, now_ns, deadline_ns)
+        return await self._counted(route, teaching)
+
+    async def _counted(self, route: Route, teaching: Coroutine[None, None, Acknowledged]) -> Acknowledged:
+        what = "refused"
+        try:
+            done = await teaching
+            what = "learned" if done.learned else "duplicate" if done.is_duplicate else "nothing"
+            return done
+        finally:
+            self.counts.setdefault(route.name, Counter())[what] += 1
+
+    async def _by_query(self, route: Route, query_id: int, truth: Truth, token: str) -> Acknowledged:
         if not route.policy.LEARNS:
             return Acknowledged(learned=False)
         shown = await self._recall.find(query_id)
@@ -189,14 +168,9 @@ class Teacher:
             self._notes.outcome(route.name, query_id, outcome)
         return done
 
-    async def by_input(
+    async def _by_input(
         self, route: Route, value: bytes, context: str, label: Value, token: str, now_ns: int, deadline_ns: int
     ) -> Acknowledged:
-        """Takes the true output of an input. Models whose answers the cache does not have are asked.
-
-        Raises:
-            ClipperError: that of a model, when none answers by the deadline.
-        """
         if not route.policy.LEARNS:
             return Acknowledged(learned=False)
         asked = [version for version in route.current if version is not None]

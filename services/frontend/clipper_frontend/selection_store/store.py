@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipper_frontend.selection.learned import Change, Changed
+from clipper_frontend.selection.lessons import Lesson, Taught
 from clipper_frontend.selection_store.changes import follow
 from clipper_frontend.selection_store.pipe import Pipe, Script, Word
-from clipper_frontend.teaching import Lesson, Taught
 from clipper_selection import Bound, State, stored
 from clipper_selection.stored import OBSERVATIONS, REVISION
 
