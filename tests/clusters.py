@@ -68,9 +68,9 @@ def deploy_sum(connection: ClipperConnection, version: str = "1", replicas: int 
 
 
 def ask(connection: ClipperConnection, application: str = "hello-world", value: object = (1.5, 2.0)) -> Any:
-    """One prediction over gRPC."""
+    """One prediction over gRPC, computed anew."""
     client = connection.client
-    return client.predict(client.describe_application(application), value)
+    return client.predict(client.describe_application(application), value, fresh=True)
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:

@@ -32,7 +32,7 @@ class Chain:
     lease_id: str
 
     async def asks(self, value: float) -> predict_pb2.PredictResponse:
-        request = predict_pb2.PredictRequest(application="app", input=doubles(value))
+        request = predict_pb2.PredictRequest(application="app", input=doubles(value), bypass_cache=True)
         reply: predict_pb2.PredictResponse = await self.predict.Predict(request)
         return reply
 

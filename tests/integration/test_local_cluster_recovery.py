@@ -29,7 +29,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClipperConnect
 def answers_over_rest(connection: ClipperConnection) -> bool:
     url = f"http://{connection.get_query_addr()}/hello-world/predict"
     try:
-        reply = httpx.post(url, json={"input": [1.5, 2.0]}, timeout=5)
+        reply = httpx.post(url, json={"input": [1.5, 2.0], "bypass_cache": True}, timeout=5)
     except httpx.HTTPError:
         return False
     return reply.status_code == 200 and reply.json()["output"] == 3.5
