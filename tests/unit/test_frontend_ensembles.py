@@ -404,6 +404,8 @@ class Broken(Policy):
     def select(self, state: State, arms: Sequence[Arm], context: str, uniform: Uniform) -> Choice:
         if context == "select":
             raise RuntimeError("out of luck")
+        if context == "nobody":
+            return Choice((), ())
         if context == "stranger":
             return Choice(("stranger",), (1.0,))
         return Choice(tuple(arm.model for arm in arms), (1.0,) * len(arms))
@@ -412,7 +414,7 @@ class Broken(Policy):
         raise RuntimeError("out of luck")
 
 
-@pytest.mark.parametrize("context", ["select", "stranger", "combine"])
+@pytest.mark.parametrize("context", ["select", "nobody", "stranger", "combine"])
 def test_a_plug_in_that_fails_is_told_and_the_default_answered(context: str, caplog: pytest.LogCaptureFixture) -> None:
     house = House(Broken())
     call = house.ask(context=context)

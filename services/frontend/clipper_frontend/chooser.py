@@ -65,6 +65,8 @@ class Chooser:
             state = self._states.state(StateKey(route.name, panel.policy.NAME, context), panel.policy)
             choice = panel.policy.select(state, panel.arms, context, self._uniform)
             versions = [self._version(route, panel, model, context) for model in choice.models]
+            if not versions:
+                raise ValueError("the policy chose no model")
         except Exception as error:  # noqa: BLE001  # a plug-in's: the caller is told, and the log; the process goes on
             _log.exception("policy_failed", extra={"application": route.name, "policy": panel.policy.NAME})
             return _failed(Query(query_id, route, None, value, arrived_ns, deadline_ns, on_done), error)
