@@ -141,6 +141,16 @@ def test_a_latency_of_any_size_is_told_and_none_as_a_microsecond_since_0_would_s
     assert response(made).contributions[0].latency_us == max(1, latency_us)
 
 
+@given(query_id=st.integers(1, 2**53 - 1), size=st.integers(0, 70_000), latency_us=st.integers(0, 2**40))
+def test_a_prediction_is_written_as_protobuf_would_write_it(query_id: int, size: int, latency_us: int) -> None:
+    made = answered(replied_ns=10 * MS + latency_us * 1000)
+    made.query_id, made.output = query_id, values_pb2.Output(string="x" * size).SerializeToString()
+    written = codec.answer(made, 20 * MS, explain=False)
+    assert predict_pb2.PredictResponse.FromString(written).SerializeToString() == written
+    assert response(made).query_id == query_id
+    assert len(response(made).output.string) == size
+
+
 def test_timing_is_told_only_when_asked_for() -> None:
     assert not response(answered()).HasField("timing")
     assert response(answered(), explain=True).timing == predict_pb2.Timing(

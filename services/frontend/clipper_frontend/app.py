@@ -195,7 +195,7 @@ async def _listen(
             **reflection_methods([PREDICT_SERVICE, FEEDBACK_SERVICE, _INSPECT.full_name, _HEALTH_SERVICE]),
         },
         f"{settings.host}:{settings.port}",
-        ServerOptions(max_message_bytes=settings.max_message_bytes, reuse_port=settings.shared_port),
+        _server_options(settings),
     )
     address = settings.advertise or f"{settings.host}:{server.port}"
     registration = Registration(registry, address, importlib.metadata.version("clipper-serve"), clock.sleep)
@@ -254,6 +254,17 @@ def _prediction_log(settings: Settings) -> PredictionLog | None:
         max_bytes=round(settings.prediction_log_mb * 1e6),
         value=logged_output,
         input_value=logged_input,
+    )
+
+
+def _server_options(settings: Settings) -> ServerOptions:
+    above = settings.compress_above_bytes
+    return ServerOptions(
+        max_message_bytes=settings.max_message_bytes,
+        reuse_port=settings.shared_port,
+        max_concurrent_streams=settings.max_concurrent_calls or None,
+        max_connection_age_s=settings.max_connection_age_s or None,
+        compress_above_bytes=None if above < 0 else above,
     )
 
 

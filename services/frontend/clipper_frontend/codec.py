@@ -31,6 +31,7 @@ from clipper_rpc.status import to_rpc_status
 
 _LENGTH_DELIMITED = 2
 _LATENCY_TAG = b"\x28"  # Contribution.latency_us, field 5, a varint
+_CERTAIN_FROM = PredictResponse(confidence=1.0).SerializeToString() + b"\x3a"  # contributions, field 7, of a length
 _MAX_CONTEXT_BYTES = 256
 
 
@@ -165,16 +166,27 @@ def answer(query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
     contribution = _contribution(
         query.version.model, query.version.version, batch.replica_id, batch.is_cached, query.has_joined
     )
-    latency_us = _latency_us(batch, query.arrived_ns)
-    response = PredictResponse(
-        query_id=query.query_id,
-        output=query.output,
-        confidence=1.0,
-        contributions=(contribution + _LATENCY_TAG + _varint(latency_us),),
+    latency = _varint(_latency_us(batch, query.arrived_ns))
+    output = query.output
+    parts = (
+        b"\x08",  # query_id, field 1, a varint
+        _varint(query.query_id),
+        b"\x12",  # output, field 2, of that length
+        _varint(len(output)),
+        output,
+        _CERTAIN_FROM,
+        _varint(len(contribution) + 1 + len(latency)),
+        contribution,
+        _LATENCY_TAG,
+        latency,
     )
-    if explain:
-        response.timing = _timing(query, now_ns)
-    return response.SerializeToString()
+    # What a PredictResponse with these fields is serialized to, at half of its price: most of what leaves is this.
+    response = b"".join(parts)
+    return response + _timing_field(query, now_ns) if explain else response
+
+
+def _timing_field(query: AnyQuery, now_ns: int) -> bytes:
+    return PredictResponse(timing=_timing(query, now_ns)).SerializeToString()
 
 
 def _joint(query: JointQuery, now_ns: int, *, explain: bool) -> bytes:
@@ -317,15 +329,19 @@ def _timing(query: AnyQuery, now_ns: int) -> bytes:
 def _varint(number: int) -> bytes:
     """Source: protobuf encoding; numbers from 0."""
     if number < 0x80:
-        return bytes((number,))
+        return _SMALL[number]
     if number < 0x4000:
         return bytes((number & 0x7F | 0x80, number >> 7))
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80)) + _high_digits(number >> 14)
+
+
+@lru_cache(maxsize=256)
+def _high_digits(number: int) -> bytes:
+    """The same, kept: query ids are given one after the other."""
+    return _varint(number)
+
+
+_SMALL = [bytes((number,)) for number in range(0x80)]
 
 
 def _not_a(name: str) -> InvalidField:

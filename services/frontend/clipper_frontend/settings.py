@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     """How many megabytes the files of the prediction log may take; the oldest go first."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = MAX_MESSAGE_BYTES
     """The largest message, each way."""
+    max_connection_age_s: Annotated[float, Field(ge=0, le=10**7)] = 0.0
+    """After how many seconds a client is asked to connect anew, so that clients spread over new frontends; 0: never."""
+    max_concurrent_calls: Annotated[int, Field(ge=0, le=2**20)] = 0
+    """How many calls of one connection run at a time; 0: what the transport thinks best (native: 1024)."""
+    compress_above_bytes: Annotated[int, Field(ge=-1, le=2**31 - 1)] = -1
+    """Answers with more bytes are compressed (gzip) for clients that read that; -1: none is."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 1390
     """The port of its metrics; 0 takes a free one (as if it is taken), -1 is off."""
     told_at: Path | None = None
