@@ -33,10 +33,8 @@ def traced(inputs: Any) -> list[str]:
         return [f"trace {context.trace_id:032x}" for _ in inputs]
 
 
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Chain, Collector]]:
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Collector]]:
     directory = tmp_path_factory.mktemp("traces")
     (directory / "redis").mkdir()
     redis = RedisServer(directory / "redis")

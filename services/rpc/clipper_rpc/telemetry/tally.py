@@ -118,6 +118,8 @@ class Slots(Generic[K, S]):
         self._other = other
         self._most = most
         self._slots: dict[K, S] = {}
+        self.find = self._slots.get
+        """The slot of a key if there is one; quicker than asking for it by [], which makes it."""
 
     def __getitem__(self, key: K) -> S:
         """The slot of a key, made when it is first asked for."""
