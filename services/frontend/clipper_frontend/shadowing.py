@@ -140,12 +140,13 @@ class Shadows:
         """Adds what was counted; what the store does not take waits for the next time."""
         counted, self._counters = self._counters, {}
         self._has_counted.clear()
-        for (application, model), counters in counted.items():
-            if (application, model) not in self._linked:
-                continue
-            try:
-                await self._store.count_shadow(application, model, counters)
-            except ClipperError as error:
-                _log.debug("shadow_not_counted", extra={"application": application, "problem": error.message})
-                self._counters.setdefault((application, model), Counter()).update(counters)
-                self._has_counted.set()
+        adding = [self._add(*key, counters) for key, counters in counted.items() if key in self._linked]
+        await asyncio.gather(*adding)
+
+    async def _add(self, application: str, model: str, counters: Counter[str]) -> None:
+        try:
+            await self._store.count_shadow(application, model, counters)
+        except ClipperError as error:
+            _log.debug("shadow_not_counted", extra={"application": application, "problem": error.message})
+            self._counters.setdefault((application, model), Counter()).update(counters)
+            self._has_counted.set()

@@ -271,7 +271,7 @@ class StoreUnavailable(ClipperError):
     """Redis cannot be reached; nothing was changed."""
 
     code, reason = Code.UNAVAILABLE, "STORE_UNAVAILABLE"
-    template = "The configuration store cannot be reached ({problem}); nothing was changed."
+    template = "The store cannot be reached ({problem}); nothing was changed."
     retry_after_s = 1.0
 
 
@@ -280,7 +280,7 @@ class StoreInterrupted(ClipperError):
 
     code, reason = Code.UNAVAILABLE, "STORE_INTERRUPTED"
     template = (
-        "The connection to the configuration store broke while the change was being stored ({problem}). "
+        "The connection to the store broke while the change was being stored ({problem}). "
         "It may have been made: look before you try again."
     )
     retry_after_s = 1.0
