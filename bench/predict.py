@@ -2,10 +2,11 @@
 
     python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio native] [--hits]
 
-Starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the frontend over gRPC with
-h2load from another process (10 doubles per query, no cache), and prints predictions/s, p50, p99 and CPU per
-prediction of each process. Closed loop: it shows capacity, and latency at that load. With --hits it also measures
-answers from the prediction cache.
+For each transport it starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the
+frontend over gRPC with h2load from another process (10 doubles per query, each computed), and prints predictions/s,
+p50, p99 and CPU per prediction of each process. What is compared is measured one right after the other, while the
+others idle. Closed loop: it shows capacity, and latency at that load. With as many in flight as connections, each
+connection has one. With --hits it also measures answers from the prediction cache.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -103,12 +104,12 @@ def answered(address: str, request: predict_pb2.PredictRequest) -> None:
     raise RuntimeError(f"only defaults: {reply.default_explanation}")
 
 
-def row(table: Table, name: str, load: Load, echo: Load, cpu: dict[str, float]) -> None:
-    """Adds one measurement."""
+def row(table: Table, name: str, load: Load, cpu: dict[str, float], than: Sequence[Load]) -> None:
+    """Adds one measurement, beside others of the same run."""
     costs = "  ".join(f"{who} {1e6 * used / load.answers:.0f}" for who, used in cpu.items())
-    table.add_row(
-        name, f"{load.per_s:,.0f}", f"{load.per_s / echo.per_s:.2f}", f"{load.p50_ms:.1f}", f"{load.p99_ms:.1f}", costs
-    )
+    times = [f"{load.per_s / other.per_s:.2f}" for other in than]
+    latencies = f"{load.p50_ms:.2f}", f"{load.p99_ms:.1f}"
+    table.add_row(name, f"{load.per_s:,.0f}", *times, *[""] * (2 - len(times)), *latencies, costs)
 
 
 def _transports() -> list[str]:
@@ -129,8 +130,8 @@ def main() -> None:
     request = predict_pb2.PredictRequest(application="bench")
     request.input.doubles.values.extend(VECTOR)
     message = request.SerializeToString()
-    table = Table(title="one runtime, sum of 10 doubles, no cache")
-    for heading in ("what", "per second", "of echo", "p50 ms", "p99 ms", "CPU µs per answer"):
+    table = Table(title="one runtime, sum of 10 doubles, every query computed")
+    for heading in ("what", "per second", "of echo", "of grpcio", "p50 ms", "p99 ms", "CPU µs per answer"):
         table.add_column(heading, justify="left" if heading in ("what", "CPU µs per answer") else "right")
 
     def measure(address: str, method: str, in_flight: int, who: dict[str, Process]) -> tuple[Load, dict[str, float]]:
@@ -142,25 +143,28 @@ def main() -> None:
         share = options.seconds / (options.seconds + 1)
         return load, {name: (cpu_s(process.pid) - before[name]) * share for name, process in who.items()}
 
-    echoes: dict[int, Load] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    predict = "/clipper.v1.PredictService/Predict"
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         echo_command = [sys.executable, str(Path(__file__).parent / "echo_server.py")]
-        with running(echo_command, log=Path(scratch, "echo.log")) as echo:
-            for in_flight in options.in_flight:
-                load, cpu = measure(echo.address, "/bench.Echo/Echo", in_flight, {"echo": echo})
-                echoes[in_flight] = load
-                row(table, f"grpc.aio echo, {in_flight} in flight", load, load, cpu)
-        for transport in options.transport:
-            for what, cache_bytes in (("Predict", 0), ("Cache hit", 2**20))[: 1 + options.hits]:
+        echo = stack.enter_context(running(echo_command, log=Path(scratch, "echo.log")))
+        clusters: dict[tuple[str, str], dict[str, Process]] = {}
+        for what, cache_bytes in (("Predict", 0), ("Cache hit", 2**20))[: 1 + options.hits]:
+            for transport in options.transport:
                 directory = Path(scratch, transport, what)
                 directory.mkdir(parents=True)
-                with cluster(directory, transport, options.workers, cache_bytes) as who:
-                    address = who["frontend"].address
-                    answered(address, request)
-                    for in_flight in options.in_flight:
-                        load, cpu = measure(address, "/clipper.v1.PredictService/Predict", in_flight, who)
-                        row(table, f"{what} on {transport}, {in_flight} in flight", load, echoes[in_flight], cpu)
-                    answered(address, request)
+                made = stack.enter_context(cluster(directory, transport, options.workers, cache_bytes))
+                answered(made["frontend"].address, request)
+                clusters[what, transport] = made
+        for in_flight in options.in_flight:
+            echoed, cpu = measure(echo.address, "/bench.Echo/Echo", in_flight, {"echo": echo})
+            row(table, f"grpc.aio echo, {in_flight} in flight", echoed, cpu, [])
+            first: dict[str, Load] = {}
+            for (what, transport), who in clusters.items():
+                load, cpu = measure(who["frontend"].address, predict, in_flight, who)
+                than = [echoed, first.setdefault(what, load)]
+                row(table, f"{what} on {transport}, {in_flight} in flight", load, cpu, than)
+        for who in clusters.values():
+            answered(who["frontend"].address, request)
     Console(width=140).print(table)
 
 

@@ -35,6 +35,8 @@ CASES = [
     "unimplemented_method",
     "unimplemented_service",
     "pick_first_unary",
+    "rpc_soak",
+    "channel_soak",
 ]
 
 
@@ -72,6 +74,8 @@ async def test_the_case_passes(server: Server, go_client: Path, case: str) -> No
         "--server_host=127.0.0.1",
         f"--server_port={server.port}",
         f"--test_case={case}",
+        "--soak_per_iteration_max_acceptable_latency_ms=20000",  # by how much it is late is nothing to us here
+        "--soak_overall_timeout_seconds=50",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
