@@ -11,9 +11,14 @@ joint, outputs            one query that several models answer; answers compared
 query                     one query, answered exactly once
 cached, flight, cache     known already? one computation for all who ask the same at once
 dispatch                  the stairs: queries to the pool of their version
-pool, member              the replicas of one version pull from one queue
+pool                      one queue, and the decision which replica gets what
+admission                 can it be in time? how long may a batch take?
+roster, member            the replicas of one version: who is up, and how fast
 batching                  the clock room: who goes now?
-batch_policies            how many?
+batch_policies            how many? fixed; aimd and quantile learn it
+latency, choice           what was learned of a replica; why a batch is as large as it is
+carriage, transit         batches under way, and their answers
+hedging                   is a second try worth it?
 deadlines, clock          one timer for all deadlines
 runtime, replica          the back door: a batch to a model runtime
 
@@ -34,7 +39,7 @@ watch, convert            the configuration, followed
 query_ids, instance       ids in ranges; this process, shown to people
 observing, metrics        who looks on: counts queries and batches, follows single ones
 causes, metrics_export    how that is told: why there was no prediction, and all numbers by their names
-stats                     the same to people, over InspectService
+stats, profiles           the same to people, over InspectService; what was learned of a model
 backoff                   how long to wait before trying again
 app, settings, workers    the process: wiring, flags, several processes on one port
 """

@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     """How many seconds running calls may take when the process is asked to stop."""
     reply_margin_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     """How many milliseconds before a client's deadline its default leaves, so that it arrives in time."""
-    max_batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """The largest batch of a model that sets no limit itself, in inputs."""
+    max_batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """The largest batch of a model that sets no limit itself, in inputs; most are smaller, by the objective."""
     max_batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 2
     """How many batches one replica may have at once, if its version does not say; all but the first are full ones."""
     late_answers_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 5_000.0
