@@ -21,9 +21,38 @@ PACKAGES = {
 }
 SERVICES = {"clipper_frontend", "clipper_manager", "clipper_runtime", "clipperctl"}
 
-PURE_ROOMS = {"batching", "batch_policies", "selection", "routes", "cache", "flight", "resources"}
+PURE_ROOMS = {
+    "batching",
+    "batch_policies",
+    "selection",
+    "routes",
+    "cache",
+    "flight",
+    "resources",
+    "admission",
+    "aimd",
+    "choice",
+    "hedging",
+    "latency",
+    "member",
+    "quantile",
+    "query",
+    "transit",
+}
 """They decide. Time, tasks and wires are someone else's."""
-DRIVER_ROOMS = {"predictor", "teaching", "learning", "recall", "shadowing", "cached", "dispatch", "registry"}
+DRIVER_ROOMS = {
+    "predictor",
+    "teaching",
+    "learning",
+    "recall",
+    "shadowing",
+    "cached",
+    "dispatch",
+    "registry",
+    "carriage",
+    "pool",
+    "roster",
+}
 """They act on what the pure rooms decide, through Protocols."""
 WIRE_ROOMS = {
     "service",
