@@ -328,6 +328,10 @@ class DockerContainerManager(ContainerManager):
             raise LogsAreCentral(f"The logs of this cluster are gathered in one container: docker logs {name}")
         return self._found.write_logs(Path(logging_dir).expanduser().absolute())
 
+    def containers(self) -> list[Container]:
+        """All containers of the cluster, oldest first."""
+        return self._found.all()
+
     def get_admin_addr(self) -> str:
         """Where REST administration is reached."""
         return self._address(Door.ADMIN)

@@ -6,7 +6,8 @@ main       the command itself, its exit codes, and how errors are told
 session    what every subcommand has: which cluster, which form of output, progress
 output     tables for people; JSON and YAML for programs
 texts      what is typed: durations, values, functions
-clusters   start, stop, status, logs
+clusters   start, stop, status
+logs, log_filter  logs
 apps       app register, list, show, unregister; link, unlink
 models     model deploy, register, list, show, activate, scale, stop
 predict    predict

@@ -1,19 +1,13 @@
-"""Local clusters: start, stop, status, logs."""
+"""Local clusters: start, stop, status."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
 from clipperctl import output, texts
 from clipperctl.session import Session, with_session
-
-_LOOK_AGAIN_S = 0.2
 
 
 @click.command(
@@ -141,71 +135,6 @@ def status(session: Session) -> None:
         "last_exit": "LAST EXIT",
     }
     output.print_table(rows, columns)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  clipperctl logs                               # the last lines of every process
-  clipperctl logs frontend -n 100
-  clipperctl logs model-sum-model_1-0 --follow
-  clipperctl logs manager -o json               # as the process has written it
-"""
-)
-@click.argument("processes", nargs=-1)
-@click.option("-f", "--follow", is_flag=True, help="Goes on with new lines until interrupted.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Per process, at first.")
-@with_session
-def logs(session: Session, processes: tuple[str, ...], follow: bool, lines: int) -> None:
-    """Shows the logs of a local cluster's processes (see `clipperctl status`), all of them by default."""
-    from clipper_admin.supervisor.log_files import last_lines
-
-    files = {found.name.removesuffix(".log"): found for found in session.local().log_files() if found.suffix == ".log"}
-    unknown = set(processes) - set(files)
-    if unknown:
-        known = ", ".join(files) or "none yet"
-        raise click.UsageError(f"No log of {', '.join(sorted(unknown))}. There are: {known}.")
-    chosen = {name: path for name, path in files.items() if not processes or name in processes}
-    positions = {name: path.stat().st_size for name, path in chosen.items()}
-    for name, path in chosen.items():
-        for line in last_lines(path, lines):
-            _print_line(session.output, name, line)
-    if follow:
-        for name, line in _new_lines(chosen, positions):
-            _print_line(session.output, name, line)
-
-
-def _print_line(form: str, process: str, line: str) -> None:
-    from clipper_admin.supervisor.log_files import readable
-
-    if form == "table":
-        click.echo(f"{click.style(process, fg='cyan')}  {readable(line)}")
-        return
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    data = found if isinstance(found, dict) else {"event": line}
-    click.echo(json.dumps({"log": process, **data}, ensure_ascii=False))
-
-
-def _new_lines(paths: dict[str, Path], positions: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """The lines that are added from now on, of whichever file; a file that has become shorter was rotated."""
-    rests = dict.fromkeys(paths, b"")
-    while True:
-        for name, path in paths.items():
-            try:
-                with path.open("rb") as file:
-                    if path.stat().st_size < positions[name]:
-                        positions[name], rests[name] = 0, b""
-                    file.seek(positions[name])
-                    data = rests[name] + file.read()
-                    positions[name] = file.tell()
-            except FileNotFoundError:  # just being rotated
-                continue
-            *whole, rests[name] = data.split(b"\n")
-            yield from ((name, line.decode(errors="replace")) for line in whole)
-        time.sleep(_LOOK_AGAIN_S)
 
 
 def _places(addresses: dict[str, Any]) -> str:

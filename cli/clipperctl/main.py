@@ -11,11 +11,12 @@ import click
 
 from clipperctl.apps import app, link, unlink
 from clipperctl.batches import batching, profile
-from clipperctl.clusters import logs, start, status, stop
+from clipperctl.clusters import start, status, stop
 from clipperctl.completion import completion
 from clipperctl.declared import apply, diff, export
 from clipperctl.doctor import doctor
 from clipperctl.feedback import feedback
+from clipperctl.logs import logs
 from clipperctl.models import model
 from clipperctl.policies import policy
 from clipperctl.predict import predict
