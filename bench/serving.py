@@ -4,11 +4,13 @@
 
 Starts a cluster of local processes, deploys a model that takes 5 ms per call and 0.25 ms per query, once with batches
 of one and once with batches as the frontend finds best, and asks it over gRPC from this process, open loop: queries
-come by chance, none of them twice, whatever became of those before. Times are by this client's clock, from sending to
-answer: on a busy machine they tell about the machine. Prints one table; what misses its target is marked, and the
-exit code is 1 then.
+come by chance, none of them twice, whatever became of those before. Each has a deadline of 50 ms of its own, and times
+are by this client's clock, from sending to answer: on a busy machine they tell about the machine. Prints one table;
+what misses its target is marked, and the exit code is 1 then.
 
-    good/s   answers by the model within the objective of 50 ms, per second
+    good/s     answers by the model within 50 ms, per second
+    in time    their share of all queries that were accepted, whatever became of those
+    refused    answered with the default output and reason OVERLOADED
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from clipper.v1 import predict_pb2
 from clipper_admin import ClipperConnection, LocalContainerManager
 from clipper_admin.deployers import python as python_deployer
 from clipper_rpc import choose
+from clipper_rpc.errors import Code
 from clipper_rpc.transport import Channel, Reply
 
 PREDICT = "/clipper.v1.PredictService/Predict"
@@ -67,6 +70,8 @@ class Seen:
     asked: int = 0
     answers: list[tuple[float, predict_pb2.PredictResponse]] = field(default_factory=list)
     """Milliseconds, and the answer."""
+    timed_out: int = 0
+    """How many got none before their deadline."""
 
     @property
     def predicted_ms(self) -> list[float]:
@@ -78,7 +83,7 @@ class Seen:
 
     @property
     def in_time(self) -> float:
-        return sum(ms <= OBJECTIVE_MS for ms in self.predicted_ms) / max(1, len(self.predicted_ms))
+        return self.good_per_s * self.seconds / max(1.0, self.good_per_s * self.seconds + self.late)
 
     @property
     def refused_ms(self) -> float:
@@ -87,10 +92,10 @@ class Seen:
         return median(refused) if refused else float("nan")
 
     @property
-    def late(self) -> float:
-        """The share of queries that were accepted, and late."""
-        late = sum(reply.default_reason == predict_pb2.DEFAULT_REASON_LATE for _, reply in self.answers)
-        return late / max(1, len(self.answers))
+    def late(self) -> int:
+        """How many queries were accepted, and late: by the frontend's clock, or by the client's."""
+        defaults = sum(reply.default_reason == predict_pb2.DEFAULT_REASON_LATE for _, reply in self.answers)
+        return self.timed_out + defaults + sum(ms > OBJECTIVE_MS for ms in self.predicted_ms)
 
 
 class Client:
@@ -99,7 +104,9 @@ class Client:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def ask(self, application: str, value: float, done: Callable[[float, Reply], None]) -> None:
+    def ask(
+        self, application: str, value: float, done: Callable[[float, Reply], None], patience_ms: int = OBJECTIVE_MS
+    ) -> None:
         """Sends one query; `done` gets the milliseconds and the reply."""
         request = predict_pb2.PredictRequest(application=application)
         request.input.doubles.values.append(value)
@@ -108,7 +115,9 @@ class Client:
         def answered(reply: Reply) -> None:
             done((time.monotonic_ns() - sent_ns) / 1e6, reply)
 
-        self._channel.call(PREDICT, request.SerializeToString(), answered, deadline_ns=sent_ns + 10_000_000_000)
+        self._channel.call(
+            PREDICT, request.SerializeToString(), answered, deadline_ns=sent_ns + patience_ms * 1_000_000
+        )
 
     async def load(self, application: str, per_s: float, seconds: float) -> Seen:
         """Queries that come by chance, so many per second; all their answers."""
@@ -125,16 +134,19 @@ class Client:
         while len(replies) < seen.asked:
             await asyncio.sleep(TICK_S)
         for ms, reply in replies:
-            if not reply.status.is_ok:
+            if reply.status.code == Code.DEADLINE_EXCEEDED:
+                seen.timed_out += 1
+            elif reply.status.is_ok:
+                seen.answers.append((ms, predict_pb2.PredictResponse.FromString(reply.payload)))
+            else:
                 raise RuntimeError(f"a call failed: {reply.status}")
-            seen.answers.append((ms, predict_pb2.PredictResponse.FromString(reply.payload)))
         return seen
 
     async def volley(self, application: str, value: float, size: int) -> list[predict_pb2.PredictResponse]:
         """The same query many times at once."""
         replies: list[Reply] = []
         for _ in range(size):
-            self.ask(application, value, lambda _, reply: replies.append(reply))
+            self.ask(application, value, lambda _, reply: replies.append(reply), patience_ms=10_000)
         while len(replies) < size:
             await asyncio.sleep(TICK_S)
         return [predict_pb2.PredictResponse.FromString(reply.payload) for reply in replies]
@@ -203,15 +215,12 @@ async def measure(address: str, transport: choose.TransportName, seconds: float)
         ratio = full.good_per_s / max(1.0, alone.good_per_s)
         figures.add(f"adaptive, {1.1 * usual_per_s:,.0f} queries/s: good/s", f"{full.good_per_s:,.0f}")
         figures.add("adaptive, against batches of one", f"{ratio:.1f} x", ">= 10 x", is_met=ratio >= 10)
-        figures.add("answers within the objective", f"{full.in_time:.2%}", ">= 99 %", is_met=full.in_time >= 0.99)
+        figures.add("in time", f"{full.in_time:.2%}", ">= 99 %", is_met=full.in_time >= 0.99)
         double = await client.load("adaptive", 2 * full.good_per_s, seconds)
         share = double.good_per_s / full.good_per_s
         figures.add(f"twice as much, {2 * full.good_per_s:,.0f} queries/s: good/s", f"{double.good_per_s:,.0f}")
         figures.add("overload, against capacity", f"{share:.0%}", ">= 90 %", is_met=share >= 0.9)
-        figures.add(
-            "overload, answers within the objective", f"{double.in_time:.2%}", ">= 99 %", is_met=double.in_time >= 0.99
-        )
-        figures.add("overload, accepted but late", f"{double.late:.2%}")
+        figures.add("overload, in time", f"{double.in_time:.2%}", ">= 99 %", is_met=double.in_time >= 0.99)
         refused = double.refused_ms
         figures.add("refused after, median", f"{refused:.1f} ms", "<= 5 ms", is_met=refused <= 5)
         calls = await model_calls(client, 1000)
