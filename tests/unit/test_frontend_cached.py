@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper_frontend.cache import PredictionCache
-from clipper_frontend.cached import CachedDispatcher, Counts
+from clipper_frontend.cached import MAX_INPUT_BYTES, CachedDispatcher, Counts
 from clipper_frontend.deadlines import Deadlines
 from clipper_frontend.query import Batch, Query, Reason
 from clipper_frontend.routes import Application, Link, Model, RouteTable, Version
@@ -222,6 +222,15 @@ def test_a_model_whose_answers_are_not_to_be_kept_computes_each_query() -> None:
     house.engine.answer(queries[0])
     assert outcome(house.ask(version=fickle)) is None
     assert house.subject.counts == {}
+
+
+def test_an_input_so_large_that_looking_it_up_would_hold_up_others_is_computed() -> None:
+    house = House()
+    house.ask(bytes(MAX_INPUT_BYTES))
+    house.ask(bytes(MAX_INPUT_BYTES))
+    larger = [house.ask(bytes(MAX_INPUT_BYTES + 1)) for _ in range(2)]
+    assert len(house.engine.waiting) == 3
+    assert house.engine.waiting[1:] == larger
 
 
 def test_what_no_version_can_answer_goes_on_to_the_engine() -> None:

@@ -11,6 +11,7 @@ Rules of this file
     asked again, with the time of the one who can wait longest.
  4. Who joins with less time than the flight has while that still waits for a replica takes the lead.
  5. A version is known by its uid: one that is deployed anew, by whatever name, starts with nothing.
+ 6. Very large inputs go on as they are: looking one up would hold up everybody else.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from clipper_frontend.flight import Flight
 from clipper_frontend.query import CacheHit, Query, Reason
 from clipper_frontend.routes import RouteTable, Version
 
+MAX_INPUT_BYTES = 1 << 20
+"""Inputs up to this size are looked up: that takes less than a millisecond."""
 _MORE_TIME_MAY_HELP = (Reason.LATE, Reason.OVERLOADED, Reason.REPLICA_LOST)
 _deadline = attrgetter("deadline_ns")
 
@@ -97,7 +100,7 @@ class CachedDispatcher:
         """See predictor.Dispatches. What is known is answered before this returns."""
         version = query.version
         shelf = None if version is None or query.bypass_cache else self._shelves.get(version.uid)
-        if shelf is None:
+        if shelf is None or len(query.input) > MAX_INPUT_BYTES:
             self._engine.submit(query, now_ns)
         else:
             shelf.submit(query, now_ns)
