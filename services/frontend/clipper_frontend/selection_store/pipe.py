@@ -20,15 +20,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from clipper_rpc.errors import ClipperError, StoreInterrupted, StoreUnavailable
 
-TIMEOUT_S = 1.0
-"""How long Redis may take for a connection, and for a burst."""
+CONNECT_S = 1.0
+"""How long Redis may take for a connection."""
+ANSWER_S = 3.0
+"""How long Redis may take for a burst: no prediction waits for it, and an outcome in doubt is a nuisance."""
 _MOST_AT_ONCE = 512
 _MOST_WAITING = 100_000
 
 Word = str | bytes | int | float
 
 
-def connection(url: str, timeout_s: float | None = TIMEOUT_S) -> AbstractConnection:
+def connection(url: str, timeout_s: float | None = CONNECT_S) -> AbstractConnection:
     """A connection that is not made yet; None: reads wait for ever. `url`: redis://host:port/db, rediss://… or unix://path.
 
     Raises:
@@ -37,7 +39,7 @@ def connection(url: str, timeout_s: float | None = TIMEOUT_S) -> AbstractConnect
     pool = ConnectionPool.from_url(
         url,
         socket_timeout=timeout_s,
-        socket_connect_timeout=TIMEOUT_S,
+        socket_connect_timeout=CONNECT_S,
         decode_responses=False,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
@@ -130,7 +132,7 @@ class Pipe:
             self._fail(burst, StoreUnavailable(problem=problem_of(error)))
             return
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(ANSWER_S):
                 unknown = await self._exchange(burst, is_known=True)
                 if unknown:
                     await self._exchange(unknown, is_known=False)
@@ -154,8 +156,8 @@ class Pipe:
 
     async def _exchange(self, burst: list[_Command], *, is_known: bool) -> list[_Command]:
         """Sends and answers a burst; returns those whose script Redis does not know, which were not done."""
-        packed = [command.packed(is_known=is_known) for command in burst]
-        await self._connection.send_packed_command(self._connection.pack_commands(packed), check_health=False)
+        packed = b"".join([packed_command(command.packed(is_known=is_known)) for command in burst])
+        await self._connection.send_packed_command(packed, check_health=False)
         unknown: list[_Command] = []
         for command in burst:
             try:
@@ -170,6 +172,15 @@ class Pipe:
     def _fail(burst: list[_Command], error: ClipperError) -> None:
         for command in burst:
             command.fail(error)
+
+
+def packed_command(words: tuple[Word, ...]) -> bytes:
+    """A command as it travels. Source: the RESP specification (an array of bulk strings)."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        encoded = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
+    return b"".join(parts)
 
 
 def problem_of(error: BaseException) -> str:
