@@ -53,7 +53,7 @@ class Client(LearningClient, EngineClient):
         self._manager_address = manager
         self._frontend_address = frontend
         self._timeout_s = timeout_s
-        self._manager = grpc.insecure_channel(manager, options=_OPTIONS)
+        self._manager = grpc.insecure_channel(manager, options=_OPTIONS) if manager else None
         self._frontend = grpc.insecure_channel(frontend, options=_OPTIONS) if frontend else None
 
     def __repr__(self) -> str:
@@ -69,7 +69,8 @@ class Client(LearningClient, EngineClient):
 
     def close(self) -> None:
         """Ends the connection."""
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
         if self._frontend is not None:
             self._frontend.close()
 
@@ -148,6 +149,10 @@ class Client(LearningClient, EngineClient):
             model=model, version=version, inputs=[to_input(value, input_type) for value in values]
         )
         request.timeout.FromMilliseconds(int(timeout_s * 1000))
+        if self._manager is None:
+            raise RemoteError(
+                code=Code.FAILED_PRECONDITION, problem="The manager's address is not known: give it too (--manager)."
+            )
         where = f"The manager at {self._manager_address}"
         method, patience_s = _TRIAL + "AskModelVersion", timeout_s + _MARGIN_S
         found = _call(self._manager, method, request, trial_pb2.AskModelVersionResponse, patience_s, where)
@@ -299,6 +304,10 @@ class Client(LearningClient, EngineClient):
         return [convert.batch_result(each) for each in found.results]
 
     def _admin(self, method: str, request: Message, response: type[R]) -> R:
+        if self._manager is None:
+            raise RemoteError(
+                code=Code.FAILED_PRECONDITION, problem="The manager's address is not known: give it too (--manager)."
+            )
         where = f"The manager at {self._manager_address}"
         return _call(self._manager, _ADMIN + method, request, response, self._timeout_s, where)
 

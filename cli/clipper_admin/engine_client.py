@@ -11,6 +11,7 @@ from clipper.v1 import admin_pb2, inspect_pb2
 from clipper_rpc.errors import InvalidField
 
 _PROFILE = "/clipper.v1.InspectService/GetModelProfile"
+_STATS = "/clipper.v1.InspectService/GetStats"
 _POLICIES = {
     "default": admin_pb2.Batching.POLICY_UNSPECIFIED,
     "fixed": admin_pb2.Batching.POLICY_FIXED,
@@ -87,6 +88,10 @@ class EngineClient(ABC):
         """
         request = inspect_pb2.GetModelProfileRequest(model=model, version=version)
         return _plain(self._ask_frontend(_PROFILE, request, inspect_pb2.GetModelProfileResponse))
+
+    def get_stats(self) -> inspect_pb2.GetStatsResponse:
+        """What a frontend has counted since its start; `live` makes rates of two such answers."""
+        return self._ask_frontend(_STATS, inspect_pb2.GetStatsRequest(), inspect_pb2.GetStatsResponse)
 
     def _model_version(self, model: str, version: str) -> admin_pb2.ModelVersion:
         request = admin_pb2.GetModelVersionRequest(model=model, version=version)

@@ -22,6 +22,7 @@ from clipperctl.policies import policy
 from clipperctl.predict import predict
 from clipperctl.runtimes import runtime
 from clipperctl.session import common_options
+from clipperctl.top import top
 
 _EPILOG = """\b
 Exit codes:
@@ -69,7 +70,7 @@ def cli(**_options: object) -> None:
 
 
 _COMMANDS = (
-    *(start, stop, status, doctor, logs),
+    *(start, stop, status, top, doctor, logs),
     *(app, model, link, unlink, predict),
     *(policy, feedback),
     *(apply, diff, export),

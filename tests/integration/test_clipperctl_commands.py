@@ -22,6 +22,17 @@ from clipperctl.main import main
 pytestmark = pytest.mark.cluster
 
 SHOUT = "def shout(texts):\n    return [text.upper() + '!' for text in texts]\n"
+_ASKS_FOR_EVER = """
+import json, sys
+from clipper_admin import Client
+addresses = json.loads(sys.argv[1])["addresses"]
+with Client(addresses["manager"], addresses["frontend"]) as client:
+    greeter = client.describe_application("greeter")
+    client.predict(greeter, "x")
+    print("asking", flush=True)
+    while True:
+        client.predict(greeter, "x")
+"""
 PORTS = ["--query-port", "0", "--admin-port", "0", "--frontend-port", "0", "--manager-port", "0"]
 
 
@@ -239,6 +250,26 @@ def test_errors_are_one_line_and_exit_codes_tell_their_kind(shell: Shell) -> Non
     assert "is no value of type strings" not in shell.fails(2, "predict", "greeter", "--batch", "5")
     again = ["model", "deploy", "shout", "--version", "1", "--input-type", "strings", "--file", "shout.py:shout"]
     assert "version 1 already" in shell.fails(4, *again)
+
+
+def test_top_shows_what_goes_on_while_it_looks(shell: Shell) -> None:
+    asking = subprocess.Popen(
+        [sys.executable, "-c", _ASKS_FOR_EVER, shell.ok("status", "-o", "json")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == "asking\n"
+        (live,) = map(json.loads, shell.ok("top", "--interval", "0.5", "-o", "json").splitlines())
+        (greeter,) = (each for each in live["applications"] if each["application"] == "greeter")
+        assert greeter["queries_per_s"] > 0
+        assert greeter["p50_ms"] is not None
+        assert [(each["model"], each["replicas_up"]) for each in live["models"]] == [("shout", 1)]
+        told = shell.ok("top", "--interval", "0.2", "--count", "1")
+        assert "APPLICATION" in told
+        assert "shout:1" in told
+    finally:
+        asking.kill()
+        asking.communicate()
 
 
 def test_the_doctor_finds_a_healthy_cluster_well_and_says_what_to_do_about_others(shell: Shell) -> None:
