@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +16,7 @@ import httpx
 import pytest
 from collector import Collector, Span
 from gateways import Chain, events, until
+from prometheus_client.parser import text_string_to_metric_families
 
 from clipper.v1 import predict_pb2, predict_pb2_grpc, values_pb2
 from processes import RedisServer
@@ -165,6 +168,53 @@ def test_an_error_of_the_model_is_named_with_its_request_in_every_log(house: tup
     for process, event in ((chain.frontend, "default_answered"), (runtime, "model_raised")):
         [line] = [each for each in events(process) if each["event"] == event and each.get("request_id") == "friday"]
         assert line["level"] in ("warning", "error")
+
+
+def test_clippers_json_tells_what_all_frontends_counted_whichever_way_queries_came(
+    house: tuple[Chain, Collector],
+) -> None:
+    chain, _ = house
+
+    def counters() -> dict[str, int]:
+        groups = chain.query.get("/metrics").json()
+        assert set(groups) == {"counters", "ratio_counters", "meters", "histograms"}
+        return {name: each["count"] for group in groups["counters"] for name, each in group.items()}
+
+    before = counters()
+    chain.predict("app", {"input": [1.0]})
+    with grpc.insecure_channel(chain.frontend.address) as channel:
+        value = values_pb2.Input(doubles=values_pb2.Doubles(values=[1]))
+        batch = predict_pb2.PredictBatchRequest(application="app", inputs=[value] * 4)
+        predict_pb2_grpc.PredictServiceStub(channel).PredictBatch(batch, timeout=30)
+    after = counters()
+    for name in ("internal:aggregate_num_predictions", "app:app:num_predictions", "model:app-model:1:num_predictions"):
+        assert after[name] - before[name] == 5
+
+
+def test_every_metric_is_in_the_docs_and_has_help_and_a_unit_in_its_name(house: tuple[Chain, Collector]) -> None:
+    chain, _ = house
+    documented = documented_names()
+    runtime = chain.runtime  # type: ignore[attr-defined]
+    places = [f"{each.ready['metrics']}" for each in (chain.frontend, chain.manager, runtime)]
+    for place in (*places, str(chain.gateway.ready["query"])):
+        text = httpx.get(f"http://{place}/metrics", headers={"accept": "text/plain"}).text
+        for family in text_string_to_metric_families(text):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            if not name.startswith(("go_", "process_", "python_", "target")):
+                assert name in documented, f"{name} of {place}"
+            assert family.documentation
+            assert not name.endswith(("_us", "_micros")), name
+
+
+def documented_names() -> set[str]:
+    """The names of metrics in the docs; `a_{b,c}_d` stands for several."""
+    text = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    names: set[str] = set()
+    for word in re.findall(r"`([a-z_{},]+)`", text):
+        names |= {word.partition("{")[0]}
+        if found := re.fullmatch(r"([a-z_]*_)\{([a-z_,]+)\}([a-z_]*)(?:\{[a-z_,]+\})?", word):
+            names |= {found[1] + each + found[3] for each in found[2].split(",")}
+    return names
 
 
 def test_neither_a_dead_collector_nor_eager_scrapes_change_an_answer(house: tuple[Chain, Collector]) -> None:

@@ -13,4 +13,5 @@ health, reflection the standard services, on any transport
 probe              asks a server whether it serves; for containers
 lifecycle          signals, stopping, the event loop
 logs               JSON lines
+telemetry          metrics and traces
 """
