@@ -194,6 +194,30 @@ def test_numbers_are_averaged_in_the_form_in_which_they_came(
     assert reply(call).output == expected
 
 
+def test_text_that_reads_as_numbers_can_be_averaged() -> None:
+    house = House(clipper_selection.policy("ensemble", {"combine": "mean"}))
+    call = house.ask()
+    house.answer(a=text("1"), b=text("2"), c=text("6"))
+    assert reply(call).output == text("3.0")
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "written"),
+    [
+        ("cat", text("dog"), text("cat")),
+        (b"x", text("dog"), values_pb2.Output(bytes=b"x")),
+        (0.5, text("dog"), text("0.5")),
+        (float("nan"), values_pb2.Output(json="1"), None),
+        ((1.0, 2.0), text("dog"), values_pb2.Output(doubles=values_pb2.Doubles(values=[1, 2]))),
+    ],
+)
+def test_a_value_of_a_plug_ins_own_is_written_after_the_form_where_that_can_be(
+    value: clipper_selection.Value, form: values_pb2.Output, written: values_pb2.Output | None
+) -> None:
+    found = values_pb2.Output.FromString(Outputs().written(value, form.SerializeToString()))
+    assert found == written if written is not None else found.WhichOneof("value") == "number"
+
+
 def test_a_tensor_is_averaged_by_element() -> None:
     def tensor(*values: float) -> values_pb2.Output:
         data = struct.pack("<2f", *values)
@@ -269,6 +293,17 @@ def test_answers_that_cannot_be_read_are_none() -> None:
     house.clock.settle()
     assert reply(call).output == text("cat")
     assert reply(call).confidence == pytest.approx(1 / 3)
+
+
+def test_when_no_answer_can_be_read_the_model_is_at_fault() -> None:
+    house = House(ENSEMBLE)
+    call = house.ask()
+    for model in house.links:
+        [batch] = house.cluster[f"{model}:1"].open
+        batch.answer(Predictions([b"\xff\xff"]))
+    house.clock.settle()
+    assert reply(call).default_reason == predict_pb2.DEFAULT_REASON_MODEL_ERROR
+    assert "it answered with no value" in reply(call).default_explanation
 
 
 def test_what_was_learned_weighs_the_votes() -> None:
