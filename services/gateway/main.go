@@ -103,7 +103,7 @@ func run(ctx context.Context, chosen *settings.Settings, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
-	adminPort, err := adminPort(manager)
+	adminPort, err := adminPort(manager, frontend)
 	if err != nil {
 		return err
 	}
@@ -150,14 +150,18 @@ func queryPort(
 	return &server.Port{Name: "query", Check: frontend.Check, Description: description, Handler: handler}, nil
 }
 
-func adminPort(manager *upstream.Pool) (*server.Port, error) {
+func adminPort(manager, frontend *upstream.Pool) (*server.Port, error) {
 	description, err := openapi.Admin(version)
 	if err != nil {
 		return nil, err
 	}
 	client := pb.NewAdminServiceClient(manager)
 	generated := aip.New(description)
-	if err := pb.RegisterAdminServiceHandlerClient(context.Background(), generated, client); err != nil {
+	background := context.Background()
+	if err := errors.Join(
+		pb.RegisterAdminServiceHandlerClient(background, generated, client),
+		pb.RegisterInspectServiceHandlerClient(background, generated, pb.NewInspectServiceClient(frontend)),
+	); err != nil {
 		return nil, err
 	}
 	return &server.Port{Name: "admin", Check: manager.Check, Description: description, Handler: admin.New(client, generated)}, nil

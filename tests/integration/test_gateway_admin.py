@@ -192,6 +192,18 @@ def test_the_routes_of_the_protos_answer_beside_clippers(empty: Chain) -> None:
     assert empty.admin.delete("/v1/applications/app2").status_code == 200
 
 
+def test_what_frontends_have_learned_and_counted_is_there_too(empty: Chain) -> None:
+    assert empty.admin.get("/v1/models/m/profile").status_code == 404
+    empty.tell("add_model", model())
+
+    def profile() -> bool:
+        response = empty.admin.get("/v1/models/m/profile", params={"version": "1"})
+        return response.status_code == 200 and response.json()["policy"] == "quantile"
+
+    until(profile, "the frontend knows the version")
+    assert empty.admin.get("/v1/stats").json()["processes"] >= 1
+
+
 def test_health_and_the_description_are_there(running_chain: Chain) -> None:
     until(lambda: running_chain.admin.get("/healthz").status_code == 200, "the manager serves")
     described = running_chain.admin.get("/openapi.json").json()

@@ -36,7 +36,7 @@ func Query(version string) (*Document, error) {
 
 // Admin describes the admin port.
 func Admin(version string) (*Document, error) {
-	return merge(admin, version, "AdminService")
+	return merge(admin, version, "AdminService", "InspectService")
 }
 
 // merge adds to a written description the generated operations of some services, and the definitions that they use.
