@@ -217,7 +217,7 @@ def main() -> None:
         ),
         ("replicas", "5 ms + 0.5 ms each, objective 50 ms", "replicas", counts, by_replicas(s, counts)),
     ]
-    console = Console(width=120)
+    console = Console(width=140)
     for _, title, what, marks, found in sweeps:
         console.print(table_of(title, what, [f"{mark:g}" for mark in marks], found))
     try:
