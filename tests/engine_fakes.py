@@ -10,8 +10,10 @@ from itertools import count
 
 from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
+from clipper_frontend.selection.records import StateKey
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.transport import Metadata, Status
+from clipper_selection import Policy, State
 
 MS = 1_000_000
 
@@ -196,6 +198,13 @@ class FakeCluster:
             found = self.replicas[replica.address] = FakeReplica(self.clock, is_up=found.is_up)
         self.everyone.append(found)
         return found
+
+
+class NoStates:
+    """States where nobody has learned anything."""
+
+    def state(self, key: StateKey, policy: Policy) -> State:
+        return {}
 
 
 class FakeCall:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from engine_fakes import MS, FakeCall, FakeClock
+from engine_fakes import MS, FakeCall, FakeClock, NoStates
 
 from clipper.v1 import feedback_pb2, values_pb2
-from clipper_frontend.chooser import Chooser, NoStates
+from clipper_frontend.chooser import Chooser
 from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.predictor import Predictor

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from engine_fakes import NoStates
 
-from clipper_frontend.chooser import Chooser, NoStates
+from clipper_frontend.chooser import Chooser
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.predictor import Predictor, error_of, explanation_of
 from clipper_frontend.query import Query, Reason

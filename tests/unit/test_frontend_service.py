@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
-from engine_fakes import MS, FakeCall, FakeClock, FakeCluster
+from engine_fakes import MS, FakeCall, FakeClock, FakeCluster, NoStates
 
 from clipper.v1 import predict_pb2, values_pb2
 from clipper_frontend.batch_policies import Policy
-from clipper_frontend.chooser import Chooser, NoStates
+from clipper_frontend.chooser import Chooser
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits

@@ -13,8 +13,8 @@ from clipper_frontend.joint import AnyQuery, Decodes, JointQuery, Submits
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import Route, Version
 from clipper_frontend.selection.panel import Panel
-from clipper_frontend.selection.records import NO_STATE, Asked, Recorder, Shown, StateKey, States
-from clipper_selection import Choice, Policy, State
+from clipper_frontend.selection.records import Asked, Recorder, Shown, StateKey, States
+from clipper_selection import Choice
 
 _log = logging.getLogger(__name__)
 
@@ -86,14 +86,6 @@ class Chooser:
     def _version(self, route: Route, panel: Panel, model: str, context: str) -> Version | None:
         at = panel.models.index(model)
         return route.live_for(at, context) if context else route.live(at, self._uniform())
-
-
-class NoStates:
-    """States where nobody learns."""
-
-    def state(self, key: StateKey, policy: Policy) -> State:
-        """See States."""
-        return NO_STATE
 
 
 class _Recording:
