@@ -23,7 +23,7 @@ def ask(connection: ClipperConnection, application: str, value: Any) -> dict[str
     return reply
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 150) -> Any:
     """Waits until a condition holds, and returns what it gave."""
     end = time.monotonic() + timeout_s
     while not (found := condition()):

@@ -81,13 +81,15 @@ def test_ports_that_are_taken_are_exchanged(cluster: ClipperConnection, make_man
 def test_two_clusters_know_nothing_of_each_other(cluster: ClipperConnection, make_manager: MakeManager) -> None:
     other = ClipperConnection(make_manager())
     other.start_clipper()
-    for connection, default in ((cluster, "mine"), (other, "yours")):
-        connection.register_application("same", "doubles", default, 100_000)
-    infos = [each.get_app_info("same") or {} for each in (cluster, other)]
-    assert [each["default_output"] for each in infos] == ["mine", "yours"]
-    other.stop_all()
-    assert cluster.get_all_apps() == ["same"]
-    cluster.unregister_application("same")
+    try:
+        for connection, default in ((cluster, "mine"), (other, "yours")):
+            connection.register_application("same", "doubles", default, 100_000)
+        infos = [each.get_app_info("same") or {} for each in (cluster, other)]
+        assert [each["default_output"] for each in infos] == ["mine", "yours"]
+        other.stop_all()
+        assert cluster.get_all_apps() == ["same"]
+    finally:
+        cluster.unregister_application("same")
 
 
 @pytest.mark.parametrize("part", ["manager", "frontend"])
