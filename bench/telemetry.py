@@ -1,9 +1,15 @@
-"""What counting costs: predictions with a frontend that counts, beside one that does not, in turns.
+"""What counting costs: the frontend's Python with and without it, in turns, in one process.
 
-    python bench/telemetry.py [--seconds 4] [--in-flight 128] [--rounds 3]
+    python bench/telemetry.py [--bursts 400] [--rows 64]
 
-The same chain as bench/predict.py, on the native transport. Load on a shared machine comes and goes, so the CPU time
-that the frontend takes per answer says more than the rate; both are medians over the rounds.
+A burst of queries goes through the door, the engine and codec to a replica that answers at once, and back; no wire, so
+that the cost of counting is compared with as little as possible: with the wire its share is smaller still. The CPU time
+of the fastest tenth of the bursts counts, since load on a shared machine only ever adds to it.
+
+    python bench/telemetry.py --chain [--seconds 4] [--in-flight 128] [--rounds 3]
+
+The same chain as bench/predict.py, on the native transport: predictions per second and CPU of the frontend. Needs a
+machine on which nothing else runs.
 """
 
 from __future__ import annotations
@@ -12,6 +18,9 @@ import argparse
 import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -21,25 +30,125 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import predict as chain
+from engine_fakes import MS, FakeClock, NoStates
 
-from clipper.v1 import predict_pb2
+from clipper.v1 import predict_pb2, values_pb2
+from clipper_frontend.chooser import Chooser
+from clipper_frontend.dispatch import Dispatcher
+from clipper_frontend.metrics import Metrics
+from clipper_frontend.observing import Observer
+from clipper_frontend.outputs import Outputs
+from clipper_frontend.pool import Limits
+from clipper_frontend.predictor import Predictor
+from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
+from clipper_frontend.runtime import Answer, Description, Lost, Predictions
+from clipper_frontend.service import PredictService
 from load import cpu_s, grpc_load
 from processes import module
 
 OFF = "--count-nothing"
+DOUBLES = values_pb2.INPUT_TYPE_DOUBLES
+
+
+class Replies:
+    """A replica that has answered before it is asked."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._output = values_pb2.Output(string="5.0").SerializeToString()
+
+    def predict(
+        self, inputs: Sequence[bytes], _deadline_ns: int, done: Callable[[Answer], None], _metadata: object = ()
+    ) -> Replies:
+        answer = Predictions([self._output] * len(inputs), 100)
+        self._clock.call_soon(lambda: done(answer))
+        return self
+
+    def describe(self, _deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
+        self._clock.call_soon(lambda: done(Description()))
+
+    def cancel(self) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
+
+
+class Call:
+    """A call of which only the payload matters."""
+
+    deadline_ns = None
+    metadata = ()
+    method = "/clipper.v1.PredictService/Predict"
+    on_leave = None
+    answers = 0
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def reply(self, _payload: bytes, _trailing: object = ()) -> None:
+        Call.answers += 1
+
+
+def frontend(*, counts: bool, rows: int) -> tuple[FakeClock, PredictService]:
+    """The frontend's Python between a call and a replica."""
+    clock = FakeClock()
+    observer = Observer(Metrics(clock))
+    limits = Limits(rows, 10_000, 2, 3, 1_000_000)
+    replies = Replies(clock)
+    connect = observer.metrics.counting(lambda *_: replies) if counts else lambda *_: replies
+    dispatcher = Dispatcher(clock, connect, limits, observer.sending if counts else None)
+    ids = count(1).__next__
+    predictor = Predictor(dispatcher, ids, Chooser(dispatcher, ids, Outputs(), NoStates()), reply_margin_ns=5 * MS)
+    table = RouteTable.of(
+        [
+            Application("bench", DOUBLES, 5000 * MS, b"x", (Link("sum"),)),
+            Model("sum", "1"),
+            Version("sum", "1", "uid", DOUBLES, Batching(max_batch_rows=rows)),
+            Replica("sum", "1", 0, "a:1"),
+        ]
+    )
+    observer.metrics.follow(table)
+    predictor.use(table)
+    clock.settle()
+    service = PredictService(predictor, clock, max_batch_inputs=1, max_stream_queries=1, observer=observer)
+    if not counts:
+        observer.answered = lambda *_: None  # type: ignore[method-assign,assignment]
+    return clock, service
+
+
+def in_process(bursts: int, rows: int) -> dict[bool, float]:
+    """Microseconds of CPU for each query, counted and not."""
+    request = predict_pb2.PredictRequest(application="bench")
+    request.input.doubles.values.extend(chain.VECTOR)
+    payload = request.SerializeToString()
+    houses = {counts: frontend(counts=counts, rows=rows) for counts in (False, True)}
+    took: dict[bool, list[int]] = {False: [], True: []}
+    for burst in range(2 * bursts):
+        counts = bool(burst % 2)
+        clock, service = houses[counts]
+        calls = [Call(payload) for _ in range(rows)]
+        before = Call.answers
+        start_ns = time.thread_time_ns()
+        for call in calls:
+            service.predict(call)  # type: ignore[arg-type]
+        clock.advance(MS)
+        took[counts].append(time.thread_time_ns() - start_ns)
+        assert Call.answers - before == rows
+    return {
+        counts: statistics.mean(sorted(each)[: max(1, bursts // 10)]) / rows / 1000 for counts, each in took.items()
+    }
 
 
 def frontend_that_counts_nothing() -> None:
-    """A frontend whose observer looks away."""
-    from clipper_frontend import observing
-    from clipper_frontend.app import main
-    from clipper_frontend.metrics import Metrics
+    """A frontend process whose observer looks away."""
+    from clipper_frontend.app import main as run
 
-    observing.Observer.answered = lambda *_: None  # type: ignore[method-assign,assignment]
-    observing.Observer.sending = lambda *_: ()  # type: ignore[method-assign,assignment]
+    Observer.answered = lambda *_: None  # type: ignore[method-assign,assignment]
+    Observer.sending = lambda *_: ()  # type: ignore[method-assign,assignment]
     Metrics.counting = lambda _, connect: connect  # type: ignore[method-assign,assignment]
     sys.argv.remove(OFF)
-    main()
+    run()
 
 
 def measured(directory: Path, *, counts: bool, in_flight: int, seconds: float) -> tuple[float, float]:
@@ -65,13 +174,8 @@ def measured(directory: Path, *, counts: bool, in_flight: int, seconds: float) -
         return load.per_s, 1e6 * cpu / load.answers
 
 
-def main() -> None:
-    """Measures and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--in-flight", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def through_the_chain(options: argparse.Namespace) -> Table:
+    """Measures with real processes."""
     found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(options.rounds):
@@ -85,6 +189,29 @@ def main() -> None:
     for counts, name in ((False, "counts nothing"), (True, "counts")):
         rate, cpu = (statistics.median(column) for column in zip(*found[counts], strict=True))
         table.add_row(name, f"{rate:,.0f}", f"{cpu:.2f}")
+    return table
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bursts", type=int, default=400)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--chain", action="store_true")
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.chain:
+        Console(width=100).print(through_the_chain(options))
+        return
+    found = in_process(options.bursts, options.rows)
+    table = Table(title=f"bursts of {options.rows}, no wire")
+    for heading in ("the frontend's Python", "µs per query"):
+        table.add_column(heading, justify="left" if heading != "µs per query" else "right")
+    table.add_row("counts nothing", f"{found[False]:.2f}")
+    table.add_row("counts", f"{found[True]:.2f}")
+    table.add_row("counting", f"{found[True] - found[False]:.2f} ({100 * (found[True] / found[False] - 1):.1f} %)")
     Console(width=100).print(table)
 
 

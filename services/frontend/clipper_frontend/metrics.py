@@ -121,6 +121,7 @@ class Metrics:
             lambda: VersionTally(now_ns()), (OTHER, OTHER), most=_MOST_VERSIONS
         )
         self.replicas: Slots[ReplicaKey, ReplicaTally] = Slots(ReplicaTally, (OTHER, OTHER, OTHER), most=_MOST_REPLICAS)
+        self._find = self.applications.find
         self._known: frozenset[str] = frozenset()
         self._is_ticking = False
 
@@ -145,7 +146,7 @@ class Metrics:
     def answered(self, query: AnyQuery, now_ns: int) -> None:
         """A query is about to be answered, as it stands."""
         name = query.route.name
-        tally = self.applications.find(name) or self.applications[name]
+        tally = self._find(name) or self.applications[name]
         if not query.reason:
             predictions, elapsed_ns = tally.predictions, now_ns - query.arrived_ns
             bounds, counts = predictions.table  # as Histogram.observe, without the call: this is for every query

@@ -55,6 +55,7 @@ class Observer:
 
     def __init__(self, metrics: Metrics, tracing: Tracing | None = None, *, follows: bool = False) -> None:
         self.metrics = metrics
+        self._count = metrics.answered
         self.follows = follows or tracing is not None
         self._tracing = tracing
         self._causes = Causes()
@@ -64,13 +65,9 @@ class Observer:
 
     def answered(self, query: AnyQuery, now_ns: int, call: HasMetadata) -> None:
         """A query is about to be answered, as it stands."""
-        self.metrics.answered(query, now_ns)
-        if query.reason:
-            event = "default_answered" if query.route.default_output is not None else "error_answered"
-            reason = Reason(query.reason).name
-            self._causes.tell(event, query.route.name, reason, now_ns, lambda: _details(query, call))
-        if self.follows:
-            self._ended(query, now_ns, call)
+        self._count(query, now_ns)
+        if query.reason or self.follows:
+            self._tell(query, now_ns, call)
 
     def failed(self, application: str, error: ClipperError) -> None:
         """A caller gets an error."""
@@ -114,6 +111,14 @@ class Observer:
             if problem and self._tracing is not None:
                 self._tracing.failed(followed.span, problem)
             followed.span.end()
+
+    def _tell(self, query: AnyQuery, now_ns: int, call: HasMetadata) -> None:
+        if query.reason:
+            event = "default_answered" if query.route.default_output is not None else "error_answered"
+            reason = Reason(query.reason).name
+            self._causes.tell(event, query.route.name, reason, now_ns, lambda: _details(query, call))
+        if self.follows:
+            self._ended(query, now_ns, call)
 
     def _ended(self, query: AnyQuery, now_ns: int, call: HasMetadata) -> None:
         followed = self._under_way.pop(query.query_id, None)
