@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from clusters import ask, local_cluster, until
@@ -11,6 +13,7 @@ from clipper_admin import ClipperConnection, ClipperException
 from clipper_admin.deployers import python as python_deployer
 from clipper_admin.resources import Failure
 from clipper_rpc.errors import InvalidField, NoReplica, VersionNotFound
+from clipper_runtime.model_dir import save_function
 
 pytestmark = pytest.mark.cluster
 
@@ -131,3 +134,23 @@ def test_a_version_can_be_asked_directly_and_says_what_is_wrong(cluster: Clipper
         cluster.set_model_version("m", 2, share=0)
     with pytest.raises(ClipperException, match="it is the current version itself"):
         cluster.set_model_version("m", 1, share=0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("python", "3.8.1", r"Python 3\.8 \(saved with 3\.8\.1\), but this is 3\."),
+        ("packages", {"numpy": "1.26.4"}, r"numpy 1\.26\.4, but .* is installed(.|\n)*pip install numpy==1\.26\.4"),
+    ],
+)
+def test_another_environment_is_named_before_anything_starts(
+    cluster: ClipperConnection, tmp_path: Path, field: str, value: object, told: str
+) -> None:
+    save_function(tmp_path / "m", name="m", version=2, input_type="doubles", func=lambda xs: xs)
+    manifest = tmp_path / "m" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), field: value}))
+    before = len(cluster.cm.status().processes)
+    with pytest.raises(ClipperException, match=told):
+        cluster.build_and_deploy_model("m", 2, "doubles", str(tmp_path / "m"))
+    assert len(cluster.cm.status().processes) == before
+    assert cluster.get_all_models() == ["m:1"]
