@@ -194,8 +194,8 @@ class ServerOptions:
     keepalive: Keepalive | None = WITHIN_A_MINUTE
     """When a silent client is taken for lost; None leaves that to the kernel."""
     compress_above_bytes: int | None = None
-    """Responses that have more bytes are compressed (gzip) for clients that read that; None never does. (grpcio takes for
-    granted that every client reads it.)"""
+    """Responses that have more bytes are compressed (gzip) for clients that read that; None never does. (grpcio takes
+    for granted that every client reads it.)"""
 
 
 DEFAULT_OPTIONS = ServerOptions()
