@@ -140,6 +140,31 @@ def by_replicas(seconds: float, counts: Iterable[int] = (1, 2, 3, 4)) -> dict[st
     return {"quantile": [run(count * per_s, seconds, *[pace] * count, objective_ms=50) for count in counts]}
 
 
+def by_in_flight(seconds: float, counts: Iterable[int] = (1, 2, 3, 4)) -> dict[str, list[Point]]:
+    """Up to so many batches at a replica, at 1.5 times what it can do, objective 50 ms; near and farther away."""
+    paces = {
+        f"{fixed_ms:g} ms + {per_row_ms:g} ms each, {network_ms:g} ms away": Pace(
+            fixed_ms, per_row_ms, 0.03, network_ms
+        )
+        for fixed_ms, per_row_ms in ((5, 0.5), (0.3, 0.1))
+        for network_ms in (0.2, 2)
+    }
+    return {
+        name: [
+            run(
+                1.5 * capacity_per_s(pace, 50, 128),
+                seconds,
+                pace,
+                objective_ms=50,
+                max_batch_rows=128,
+                max_batches_in_flight=count,
+            )
+            for count in counts
+        ]
+        for name, pace in paces.items()
+    }
+
+
 def table_of(title: str, what: str, marks: Sequence[str], found: dict[str, list[Point]]) -> Table:
     """A table of the points of several runs."""
     table = Table(title=title)
@@ -216,6 +241,7 @@ def main() -> None:
             by_linger(s, lingers),
         ),
         ("replicas", "5 ms + 0.5 ms each, objective 50 ms", "replicas", counts, by_replicas(s, counts)),
+        ("in-flight", "at 1.5 times what it can do, objective 50 ms", "batches", counts, by_in_flight(s, counts)),
     ]
     console = Console(width=140)
     for _, title, what, marks, found in sweeps:

@@ -104,6 +104,8 @@ class Pace:
     fixed_ms: float
     per_row_ms: float = 0.0
     noise: float = 0.0
+    network_ms: float = 0.2
+    """There and back."""
 
 
 class Computing:
@@ -117,8 +119,6 @@ class Computing:
 
 class ComputingReplica:
     """A runtime.Runtime that computes one batch after the other, as a runtime does, and takes its time."""
-
-    NETWORK_NS = 200_000
 
     def __init__(self, clock: FakeClock, pace: Pace, seed: int = 1) -> None:
         self.pace = pace
@@ -134,7 +134,7 @@ class ComputingReplica:
         self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
     ) -> Computing:
         call = Computing()
-        begin_ns = max(self._clock.ns + self.NETWORK_NS // 2, self._free_ns)
+        begin_ns = max(self._clock.ns + self._way_ns, self._free_ns)
         self.sizes.append(len(inputs))
         if begin_ns >= deadline_ns:
             self.expired += 1
@@ -153,7 +153,11 @@ class ComputingReplica:
             else:
                 done(answer)
 
-        self._clock.call_at(at_ns + self.NETWORK_NS // 2, arrives)
+        self._clock.call_at(at_ns + self._way_ns, arrives)
+
+    @property
+    def _way_ns(self) -> int:
+        return int(self.pace.network_ms * MS) // 2
 
     def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
         self._clock.call_soon(lambda: done(Description()))
