@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx
 import pytest
 from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,7 +22,15 @@ from wires import TRANSPORTS
 
 from clipper.model.v1 import model_service_pb2 as model_pb
 from clipper.registry.v1 import registry_pb2 as registry_pb
-from clipper.v1 import feedback_pb2, feedback_pb2_grpc, predict_pb2, predict_pb2_grpc, values_pb2
+from clipper.v1 import (
+    feedback_pb2,
+    feedback_pb2_grpc,
+    inspect_pb2,
+    inspect_pb2_grpc,
+    predict_pb2,
+    predict_pb2_grpc,
+    values_pb2,
+)
 from clipper_frontend.app import main
 from processes import Process, module
 
@@ -488,6 +498,15 @@ async def test_workers_share_a_port_and_one_that_dies_is_started_again(house: Ho
         assert reply.output.number == 3
         ids.add(reply.query_id // 2**30)
     assert len(ids) == 2
+    inspect = inspect_pb2_grpc.InspectServiceStub(await house.channel(process))
+    stats = await inspect.GetStats(inspect_pb2.GetStatsRequest())  # of whichever worker: it tells of all
+    assert (stats.processes, [app.predictions for app in stats.applications]) == (2, [32])
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"http://{process.ready['metrics']}/metrics")).text
+    sample = r'predict_duration_seconds_count\{worker="(.)",application="app",outcome="prediction"\} (.*)'
+    told = re.findall(sample, text)
+    assert sorted(worker for worker, _ in told) == ["0", "1"]
+    assert sum(float(number) for _, number in told) == 32
     send(workers[0], signal.SIGKILL)
     async with asyncio.timeout(30):
         while len(set(children(process.pid)) - set(workers)) != 1 or len(house.registry.instances) < 3:
