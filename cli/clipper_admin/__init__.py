@@ -9,7 +9,7 @@ In reading order:
 exceptions               what goes wrong, under Clipper's names
 decorators               trying again
 connection               ClipperConnection: everything one can do with a cluster
-versions                 the part of it that is about models
+deployment, versions     the parts of it that are about models
 learning                 the part of it that is about feedback, policies and shadows
 container_manager        what runs the processes of a cluster: the interface
 local_container_manager  as local processes, without Docker

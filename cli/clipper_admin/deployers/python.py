@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from clipper_admin.connection import ClipperConnection
 from clipper_admin.deployers.saved import Target, deploy, make_endpoint
-from clipper_admin.versions import Rollout
+from clipper_admin.deployment import Rollout
 from clipper_runtime.manifest import Manifest
 from clipper_runtime.saving import save_function
 
@@ -48,7 +48,7 @@ def create_endpoint(
         num_replicas: how many copies of the model run.
         batch_size: the largest batch; -1: the frontend's choice.
         pkgs_to_install: packages that the function needs besides those that it refers to.
-        options: activate, golden, cache: how it goes live, see `clipper_admin.versions.Rollout`.
+        options: activate, golden, cache: how it goes live, see `clipper_admin.deployment.Rollout`.
 
     Raises:
         ClipperException: one of the steps is refused; then the application is gone again.
@@ -104,7 +104,7 @@ def deploy_python_closure(
         num_replicas: how many copies of the model run.
         batch_size: the largest batch; -1: the frontend's choice.
         pkgs_to_install: packages that the function needs besides those that it refers to.
-        options: activate, golden, cache: how it goes live, see `clipper_admin.versions.Rollout`.
+        options: activate, golden, cache: how it goes live, see `clipper_admin.deployment.Rollout`.
 
     Raises:
         ClipperException: it cannot be saved or deployed; nothing of it is left then.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from clipper_admin.connection import ClipperConnection
+from clipper_admin.deployment import Rollout
 from clipper_admin.exceptions import ClipperException
-from clipper_admin.versions import Rollout
 from clipper_runtime.errors import RuntimeFault
 from clipper_runtime.manifest import Manifest
 from clipper_runtime.saving import save_framework_model

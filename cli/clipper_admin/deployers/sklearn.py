@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from clipper_admin.connection import ClipperConnection
 from clipper_admin.deployers.saved import Target, deploy, make_endpoint
-from clipper_admin.versions import Rollout
+from clipper_admin.deployment import Rollout
 from clipper_runtime.manifest import Manifest
 from clipper_runtime.saving import save_function
 

@@ -8,8 +8,8 @@ from typing import Any, Unpack
 
 from clipper_admin.connection import ClipperConnection
 from clipper_admin.deployers.saved import FrameworkModel, Target, deploy_framework_model, make_endpoint
+from clipper_admin.deployment import Rollout
 from clipper_admin.exceptions import ClipperException
-from clipper_admin.versions import Rollout
 
 
 def create_endpoint(
