@@ -172,7 +172,7 @@ class Keepalive:
 
 WITHIN_TWO_SECONDS = Keepalive(after_s=0.5, timeout_s=1.5)
 """For a channel, which asks only while it waits for an answer, and never so often that a strict server minds. On a
-machine that has far too much to do, a process may not run for most of a second: it must not lose its calls over that."""
+machine that has far too much to do, a process may not run for most of a second: it must not lose calls over that."""
 
 WITHIN_A_MINUTE = Keepalive(after_s=40.0, timeout_s=20.0)
 """For a server, whose silent clients cost it a little memory."""
