@@ -37,6 +37,7 @@ PURE_ROOMS = {
     "member",
     "quantile",
     "query",
+    "recent",
     "transit",
 }
 """They decide. Time, tasks and wires are someone else's."""
@@ -58,6 +59,7 @@ WIRE_ROOMS = {
     "service",
     "stats",
     "profiles",
+    "explaining",
     "replica",
     "watch",
     "codec",
@@ -65,6 +67,8 @@ WIRE_ROOMS = {
     "outputs",
     "client",
     "learning_client",
+    "engine_client",
+    "live",
 }
 """They translate to and from generated code."""
 STORE_ROOMS = {"redis_store", "selection_store"}

@@ -218,8 +218,10 @@ def test_an_explained_answer_names_who_has_answered_and_where_the_time_went() ->
     found = Prediction(1, 6.5, False, timing=timing, contributions=(answered,))
     assert texts.explained(found) == [
         "m:1 answered after 9 ms (replica 3)",
-        "10 ms in all, 4 ms in the queue (2 ms of it for more to come), 4 ms in the model, in a batch of 7, "
-        "1 ms on the way there and back",
+        (
+            "10 ms in all, 4 ms in the queue (2 ms of it for more to come), 4 ms in the model, in a batch of 7, "
+            "1 ms on the way there and back"
+        ),
     ]
 
 
