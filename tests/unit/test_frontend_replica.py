@@ -19,7 +19,6 @@ from clipper_rpc.transport import (
     DEFAULT_OPTIONS,
     OK,
     Channel,
-    ClientTls,
     Metadata,
     Methods,
     Reply,
