@@ -496,17 +496,23 @@ async def test_workers_share_a_port_and_one_that_dies_is_started_again(house: Ho
         stub = await house.stub(process)
         reply = await stub.Predict(asking(1, 2))
         assert reply.output.number == 3
-        ids.add(reply.query_id // 2**30)
-    assert len(ids) == 2
+        ids.add(reply.query_id)
+    assert len({query_id // 2**30 for query_id in ids}) == 2
     inspect = inspect_pb2_grpc.InspectServiceStub(await house.channel(process))
+    for query_id in ids:  # of whichever worker: it asks the other one
+        told = await inspect.ExplainQuery(inspect_pb2.ExplainQueryRequest(query_id=query_id), timeout=20)
+        assert (told.query_id, told.application) == (query_id, "app")
+    with pytest.raises(grpc.aio.AioRpcError, match="each process keeps its last 10000") as caught:
+        await inspect.ExplainQuery(inspect_pb2.ExplainQueryRequest(query_id=2**52), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     stats = await inspect.GetStats(inspect_pb2.GetStatsRequest())  # of whichever worker: it tells of all
     assert (stats.processes, [app.predictions for app in stats.applications]) == (2, [32])
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"http://{process.ready['metrics']}/metrics")).text
     sample = r'predict_duration_seconds_count\{worker="(.)",application="app",outcome="prediction"\} (.*)'
-    told = re.findall(sample, text)
-    assert sorted(worker for worker, _ in told) == ["0", "1"]
-    assert sum(float(number) for _, number in told) == 32
+    counted = re.findall(sample, text)
+    assert sorted(worker for worker, _ in counted) == ["0", "1"]
+    assert sum(float(number) for _, number in counted) == 32
     send(workers[0], signal.SIGKILL)
     async with asyncio.timeout(30):
         while len(set(children(process.pid)) - set(workers)) != 1 or len(house.registry.instances) < 3:

@@ -1,4 +1,4 @@
-"""For each way not to get a prediction: the reply, the metric and the log line tell the same true cause."""
+"""For each way not to get a prediction: the reply, the metric, the log line and `explain` tell the same true cause."""
 
 from __future__ import annotations
 
@@ -196,6 +196,11 @@ async def test_a_default_tells_one_cause_everywhere(house: House, reason: str) -
     assert line["cause"] == answer.default_explanation
     stats = await house.inspect.GetStats(inspect_pb2.GetStatsRequest())
     [told] = [each for each in stats.applications if each.application == name]
+    explained = await explain(house, answer.query_id)
+    assert (explained.application, explained.outcome) == (name, inspect_pb2.ExplainQueryResponse.OUTCOME_DEFAULT)
+    assert (explained.reason, explained.explanation) == (answer.default_reason, answer.default_explanation)
+    assert [each.contribution for each in explained.contributions] == list(answer.contributions)
+    assert explained.lost_replicas == (reason == "REPLICA_LOST")
     assert dict(told.defaults) == {reason: after[f'clipper_defaults_total{{application="{name}",reason="{reason}"}}']}
 
 
@@ -212,6 +217,15 @@ async def test_an_error_instead_of_a_default_tells_one_cause_everywhere(house: H
     assert [each for each in after if each.startswith(f'clipper_errors_total{{application="{name}"')] == [key]
     [line] = [line for line in house.lines(f"bare-{reason}") if line["event"] == "error_answered"]
     assert (line["application"], line["reason"]) == (name, reason)
+    assert isinstance(line["query_id"], int)
+    explained = await explain(house, line["query_id"])
+    assert (explained.application, explained.outcome) == (name, inspect_pb2.ExplainQueryResponse.OUTCOME_ERROR)
+    assert predict_pb2.DefaultReason.Name(explained.reason) == f"DEFAULT_REASON_{reason}"
+    assert (explained.error_reason, explained.explanation) == (info.reason, caught.value.details())
+
+
+async def explain(house: House, query_id: int) -> inspect_pb2.ExplainQueryResponse:
+    return await house.inspect.ExplainQuery(inspect_pb2.ExplainQueryRequest(query_id=query_id), timeout=20)
 
 
 def info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:

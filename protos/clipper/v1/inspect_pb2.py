@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clipper.v1 import predict_pb2 as clipper_dot_v1_dot_predict__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lipper/v1/inspect.proto\x12\nclipper.v1\x1a\x1cgoogle/api/annotations.proto\"\x11\n\x0fGetStatsRequest\"\xdd\x01\n\x10GetStatsResponse\x12\x32\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\x1c.clipper.v1.ApplicationStats\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.clipper.v1.ModelStats\x12\x11\n\tprocesses\x18\x03 \x01(\x05\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x04 \x01(\x03\x12\x17\n\x0f\x63\x61\x63he_evictions\x18\x05 \x01(\x03\x12,\n\nqueue_wait\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\"\x89\x03\n\x10\x41pplicationStats\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x13\n\x0bpredictions\x18\x02 \x01(\x03\x12<\n\x08\x64\x65\x66\x61ults\x18\x03 \x03(\x0b\x32*.clipper.v1.ApplicationStats.DefaultsEntry\x12\x38\n\x06\x65rrors\x18\x04 \x03(\x0b\x32(.clipper.v1.ApplicationStats.ErrorsEntry\x12 \n\x05rates\x18\x05 \x01(\x0b\x32\x11.clipper.v1.Rates\x12)\n\x07latency\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12\x14\n\x0cobjective_us\x18\x07 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x08 \x01(\x03\x1a/\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xd2\x03\n\nModelStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0bpredictions\x18\x03 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\".clipper.v1.ModelStats.ErrorsEntry\x12 \n\x05rates\x18\x05 \x01(\x0b\x32\x11.clipper.v1.Rates\x12/\n\rbatch_latency\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12,\n\nbatch_rows\x18\x07 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12,\n\nqueue_wait\x18\x08 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12\x12\n\nqueue_rows\x18\t \x01(\x03\x12\x13\n\x0breplicas_up\x18\n \x01(\x05\x12\x15\n\rreplicas_down\x18\x0b \x01(\x05\x12\x12\n\ncache_hits\x18\x0c \x01(\x03\x12\x13\n\x0b\x63\x61\x63he_joins\x18\r \x01(\x03\x12\x14\n\x0c\x63\x61\x63he_misses\x18\x0e \x01(\x03\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"X\n\x05Rates\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x12\n\none_minute\x18\x02 \x01(\x01\x12\x14\n\x0c\x66ive_minutes\x18\x03 \x01(\x01\x12\x17\n\x0f\x66ifteen_minutes\x18\x04 \x01(\x01\"@\n\x0c\x44istribution\x12#\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x12.clipper.v1.Bucket\x12\x0b\n\x03sum\x18\x02 \x01(\x01\"7\n\x06\x42ucket\x12\r\n\x05\x61\x62ove\x18\x01 \x01(\x01\x12\x0f\n\x07\x61t_most\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"8\n\x16GetModelProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xc7\x03\n\x17GetModelProfileResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x14\n\x0cobjective_us\x18\x04 \x01(\x03\x12\x11\n\tlinger_us\x18\x05 \x01(\x03\x12\x1d\n\x15max_batches_in_flight\x18\x06 \x01(\x05\x12\x15\n\rhedge_percent\x18\x07 \x01(\x05\x12\x14\n\x0cwaiting_rows\x18\x08 \x01(\x03\x12,\n\x08replicas\x18\t \x03(\x0b\x32\x1a.clipper.v1.ReplicaProfile\x12\x0f\n\x07\x62\x61tches\x18\n \x01(\x03\x12\x0c\n\x04rows\x18\x0b \x01(\x03\x12\x14\n\x0crefused_full\x18\x0c \x01(\x03\x12\x18\n\x10refused_hopeless\x18\r \x01(\x03\x12\x10\n\x08given_up\x18\x0e \x01(\x03\x12\r\n\x05moved\x18\x0f \x01(\x03\x12\x19\n\x11\x61\x62\x61ndoned_batches\x18\x10 \x01(\x03\x12\x0e\n\x06hedges\x18\x11 \x01(\x03\x12\x13\n\x0bhedged_rows\x18\x12 \x01(\x03\x12\x12\n\nhedges_won\x18\x13 \x01(\x03\x12\x15\n\rhedges_denied\x18\x14 \x01(\x03\"\xfc\x03\n\x0eReplicaProfile\x12\x12\n\nreplica_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08on_trial\x18\x04 \x01(\x08\x12\x19\n\x11\x62\x61tches_in_flight\x18\x05 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x03\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\x10\n\x08timeouts\x18\x08 \x01(\x03\x12\x0e\n\x06losses\x18\t \x01(\x03\x12\x12\n\nbatch_rows\x18\n \x01(\x05\x12/\n\x05limit\x18\x0b \x01(\x0e\x32 .clipper.v1.ReplicaProfile.Limit\x12\x11\n\tbudget_us\x18\x0c \x01(\x03\x12\x10\n\x08\x66ixed_us\x18\r \x01(\x01\x12\x12\n\nper_row_us\x18\x0e \x01(\x01\x12\x0f\n\x07samples\x18\x0f \x01(\x05\x12,\n\tlatencies\x18\x10 \x03(\x0b\x32\x19.clipper.v1.LatencySample\"\x8a\x01\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n\rLIMIT_CEILING\x10\x01\x12\x10\n\x0cLIMIT_BUDGET\x10\x02\x12\x0f\n\x0bLIMIT_REACH\x10\x03\x12\x0f\n\x0bLIMIT_PROBE\x10\x04\x12\x0f\n\x0bLIMIT_LEAST\x10\x05\x12\x12\n\x0eLIMIT_LEARNING\x10\x06\"i\n\rLatencySample\x12\x0c\n\x04rows\x18\x01 \x01(\x01\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x11\n\tmedian_us\x18\x03 \x01(\x01\x12\x12\n\nlongest_us\x18\x04 \x01(\x01\x12\x14\n\x0cpredicted_us\x18\x05 \x01(\x01\x32\xea\x01\n\x0eInspectService\x12X\n\x08GetStats\x12\x1b.clipper.v1.GetStatsRequest\x1a\x1c.clipper.v1.GetStatsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/stats\x12~\n\x0fGetModelProfile\x12\".clipper.v1.GetModelProfileRequest\x1a#.clipper.v1.GetModelProfileResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/models/{model}/profileBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lipper/v1/inspect.proto\x12\nclipper.v1\x1a\x18\x63lipper/v1/predict.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetStatsRequest\"\xdd\x01\n\x10GetStatsResponse\x12\x32\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\x1c.clipper.v1.ApplicationStats\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.clipper.v1.ModelStats\x12\x11\n\tprocesses\x18\x03 \x01(\x05\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x04 \x01(\x03\x12\x17\n\x0f\x63\x61\x63he_evictions\x18\x05 \x01(\x03\x12,\n\nqueue_wait\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\"\x89\x03\n\x10\x41pplicationStats\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x13\n\x0bpredictions\x18\x02 \x01(\x03\x12<\n\x08\x64\x65\x66\x61ults\x18\x03 \x03(\x0b\x32*.clipper.v1.ApplicationStats.DefaultsEntry\x12\x38\n\x06\x65rrors\x18\x04 \x03(\x0b\x32(.clipper.v1.ApplicationStats.ErrorsEntry\x12 \n\x05rates\x18\x05 \x01(\x0b\x32\x11.clipper.v1.Rates\x12)\n\x07latency\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12\x14\n\x0cobjective_us\x18\x07 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x08 \x01(\x03\x1a/\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xd2\x03\n\nModelStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0bpredictions\x18\x03 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\".clipper.v1.ModelStats.ErrorsEntry\x12 \n\x05rates\x18\x05 \x01(\x0b\x32\x11.clipper.v1.Rates\x12/\n\rbatch_latency\x18\x06 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12,\n\nbatch_rows\x18\x07 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12,\n\nqueue_wait\x18\x08 \x01(\x0b\x32\x18.clipper.v1.Distribution\x12\x12\n\nqueue_rows\x18\t \x01(\x03\x12\x13\n\x0breplicas_up\x18\n \x01(\x05\x12\x15\n\rreplicas_down\x18\x0b \x01(\x05\x12\x12\n\ncache_hits\x18\x0c \x01(\x03\x12\x13\n\x0b\x63\x61\x63he_joins\x18\r \x01(\x03\x12\x14\n\x0c\x63\x61\x63he_misses\x18\x0e \x01(\x03\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"X\n\x05Rates\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x12\n\none_minute\x18\x02 \x01(\x01\x12\x14\n\x0c\x66ive_minutes\x18\x03 \x01(\x01\x12\x17\n\x0f\x66ifteen_minutes\x18\x04 \x01(\x01\"@\n\x0c\x44istribution\x12#\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x12.clipper.v1.Bucket\x12\x0b\n\x03sum\x18\x02 \x01(\x01\"7\n\x06\x42ucket\x12\r\n\x05\x61\x62ove\x18\x01 \x01(\x01\x12\x0f\n\x07\x61t_most\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"8\n\x16GetModelProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xc7\x03\n\x17GetModelProfileResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x14\n\x0cobjective_us\x18\x04 \x01(\x03\x12\x11\n\tlinger_us\x18\x05 \x01(\x03\x12\x1d\n\x15max_batches_in_flight\x18\x06 \x01(\x05\x12\x15\n\rhedge_percent\x18\x07 \x01(\x05\x12\x14\n\x0cwaiting_rows\x18\x08 \x01(\x03\x12,\n\x08replicas\x18\t \x03(\x0b\x32\x1a.clipper.v1.ReplicaProfile\x12\x0f\n\x07\x62\x61tches\x18\n \x01(\x03\x12\x0c\n\x04rows\x18\x0b \x01(\x03\x12\x14\n\x0crefused_full\x18\x0c \x01(\x03\x12\x18\n\x10refused_hopeless\x18\r \x01(\x03\x12\x10\n\x08given_up\x18\x0e \x01(\x03\x12\r\n\x05moved\x18\x0f \x01(\x03\x12\x19\n\x11\x61\x62\x61ndoned_batches\x18\x10 \x01(\x03\x12\x0e\n\x06hedges\x18\x11 \x01(\x03\x12\x13\n\x0bhedged_rows\x18\x12 \x01(\x03\x12\x12\n\nhedges_won\x18\x13 \x01(\x03\x12\x15\n\rhedges_denied\x18\x14 \x01(\x03\"\xfc\x03\n\x0eReplicaProfile\x12\x12\n\nreplica_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08on_trial\x18\x04 \x01(\x08\x12\x19\n\x11\x62\x61tches_in_flight\x18\x05 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x03\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\x10\n\x08timeouts\x18\x08 \x01(\x03\x12\x0e\n\x06losses\x18\t \x01(\x03\x12\x12\n\nbatch_rows\x18\n \x01(\x05\x12/\n\x05limit\x18\x0b \x01(\x0e\x32 .clipper.v1.ReplicaProfile.Limit\x12\x11\n\tbudget_us\x18\x0c \x01(\x03\x12\x10\n\x08\x66ixed_us\x18\r \x01(\x01\x12\x12\n\nper_row_us\x18\x0e \x01(\x01\x12\x0f\n\x07samples\x18\x0f \x01(\x05\x12,\n\tlatencies\x18\x10 \x03(\x0b\x32\x19.clipper.v1.LatencySample\"\x8a\x01\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n\rLIMIT_CEILING\x10\x01\x12\x10\n\x0cLIMIT_BUDGET\x10\x02\x12\x0f\n\x0bLIMIT_REACH\x10\x03\x12\x0f\n\x0bLIMIT_PROBE\x10\x04\x12\x0f\n\x0bLIMIT_LEAST\x10\x05\x12\x12\n\x0eLIMIT_LEARNING\x10\x06\"i\n\rLatencySample\x12\x0c\n\x04rows\x18\x01 \x01(\x01\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x11\n\tmedian_us\x18\x03 \x01(\x01\x12\x12\n\nlongest_us\x18\x04 \x01(\x01\x12\x14\n\x0cpredicted_us\x18\x05 \x01(\x01\"\'\n\x13\x45xplainQueryRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x03\"\x97\x04\n\x14\x45xplainQueryResponse\x12\x10\n\x08query_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x61pplication\x18\x02 \x01(\t\x12/\n\x0b\x61nswer_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07outcome\x18\x04 \x01(\x0e\x32(.clipper.v1.ExplainQueryResponse.Outcome\x12)\n\x06reason\x18\x05 \x01(\x0e\x32\x19.clipper.v1.DefaultReason\x12\x13\n\x0b\x65xplanation\x18\x06 \x01(\t\x12\x14\n\x0c\x65rror_reason\x18\x07 \x01(\t\x12\x14\n\x0cobjective_us\x18\x08 \x01(\x03\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\t \x01(\x03\x12\"\n\x06timing\x18\n \x01(\x0b\x32\x12.clipper.v1.Timing\x12\x12\n\nconfidence\x18\x0b \x01(\x01\x12\x38\n\rcontributions\x18\x0c \x03(\x0b\x32!.clipper.v1.ExplainedContribution\x12\x15\n\rlost_replicas\x18\r \x01(\x05\"b\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTCOME_PREDICTION\x10\x01\x12\x13\n\x0fOUTCOME_DEFAULT\x10\x02\x12\x11\n\rOUTCOME_ERROR\x10\x03\"\xd2\x01\n\x15\x45xplainedContribution\x12.\n\x0c\x63ontribution\x18\x01 \x01(\x0b\x32\x18.clipper.v1.Contribution\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.clipper.v1.DefaultReason\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\x12\"\n\x06timing\x18\x04 \x01(\x0b\x32\x12.clipper.v1.Timing\x12\x0e\n\x06hedged\x18\x05 \x01(\x08\x12\x15\n\rlost_replicas\x18\x06 \x01(\x05\x32\xe5\x02\n\x0eInspectService\x12X\n\x08GetStats\x12\x1b.clipper.v1.GetStatsRequest\x1a\x1c.clipper.v1.GetStatsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/stats\x12~\n\x0fGetModelProfile\x12\".clipper.v1.GetModelProfileRequest\x1a#.clipper.v1.GetModelProfileResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/models/{model}/profile\x12y\n\x0c\x45xplainQuery\x12\x1f.clipper.v1.ExplainQueryRequest\x1a .clipper.v1.ExplainQueryResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/queries/{query_id}:explainBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,36 +45,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSPECTSERVICE'].methods_by_name['GetStats']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/stats'
   _globals['_INSPECTSERVICE'].methods_by_name['GetModelProfile']._loaded_options = None
   _globals['_INSPECTSERVICE'].methods_by_name['GetModelProfile']._serialized_options = b'\202\323\344\223\002\034\022\032/v1/models/{model}/profile'
-  _globals['_GETSTATSREQUEST']._serialized_start=70
-  _globals['_GETSTATSREQUEST']._serialized_end=87
-  _globals['_GETSTATSRESPONSE']._serialized_start=90
-  _globals['_GETSTATSRESPONSE']._serialized_end=311
-  _globals['_APPLICATIONSTATS']._serialized_start=314
-  _globals['_APPLICATIONSTATS']._serialized_end=707
-  _globals['_APPLICATIONSTATS_DEFAULTSENTRY']._serialized_start=613
-  _globals['_APPLICATIONSTATS_DEFAULTSENTRY']._serialized_end=660
-  _globals['_APPLICATIONSTATS_ERRORSENTRY']._serialized_start=662
-  _globals['_APPLICATIONSTATS_ERRORSENTRY']._serialized_end=707
-  _globals['_MODELSTATS']._serialized_start=710
-  _globals['_MODELSTATS']._serialized_end=1176
-  _globals['_MODELSTATS_ERRORSENTRY']._serialized_start=662
-  _globals['_MODELSTATS_ERRORSENTRY']._serialized_end=707
-  _globals['_RATES']._serialized_start=1178
-  _globals['_RATES']._serialized_end=1266
-  _globals['_DISTRIBUTION']._serialized_start=1268
-  _globals['_DISTRIBUTION']._serialized_end=1332
-  _globals['_BUCKET']._serialized_start=1334
-  _globals['_BUCKET']._serialized_end=1389
-  _globals['_GETMODELPROFILEREQUEST']._serialized_start=1391
-  _globals['_GETMODELPROFILEREQUEST']._serialized_end=1447
-  _globals['_GETMODELPROFILERESPONSE']._serialized_start=1450
-  _globals['_GETMODELPROFILERESPONSE']._serialized_end=1905
-  _globals['_REPLICAPROFILE']._serialized_start=1908
-  _globals['_REPLICAPROFILE']._serialized_end=2416
-  _globals['_REPLICAPROFILE_LIMIT']._serialized_start=2278
-  _globals['_REPLICAPROFILE_LIMIT']._serialized_end=2416
-  _globals['_LATENCYSAMPLE']._serialized_start=2418
-  _globals['_LATENCYSAMPLE']._serialized_end=2523
-  _globals['_INSPECTSERVICE']._serialized_start=2526
-  _globals['_INSPECTSERVICE']._serialized_end=2760
+  _globals['_INSPECTSERVICE'].methods_by_name['ExplainQuery']._loaded_options = None
+  _globals['_INSPECTSERVICE'].methods_by_name['ExplainQuery']._serialized_options = b'\202\323\344\223\002 \022\036/v1/queries/{query_id}:explain'
+  _globals['_GETSTATSREQUEST']._serialized_start=129
+  _globals['_GETSTATSREQUEST']._serialized_end=146
+  _globals['_GETSTATSRESPONSE']._serialized_start=149
+  _globals['_GETSTATSRESPONSE']._serialized_end=370
+  _globals['_APPLICATIONSTATS']._serialized_start=373
+  _globals['_APPLICATIONSTATS']._serialized_end=766
+  _globals['_APPLICATIONSTATS_DEFAULTSENTRY']._serialized_start=672
+  _globals['_APPLICATIONSTATS_DEFAULTSENTRY']._serialized_end=719
+  _globals['_APPLICATIONSTATS_ERRORSENTRY']._serialized_start=721
+  _globals['_APPLICATIONSTATS_ERRORSENTRY']._serialized_end=766
+  _globals['_MODELSTATS']._serialized_start=769
+  _globals['_MODELSTATS']._serialized_end=1235
+  _globals['_MODELSTATS_ERRORSENTRY']._serialized_start=721
+  _globals['_MODELSTATS_ERRORSENTRY']._serialized_end=766
+  _globals['_RATES']._serialized_start=1237
+  _globals['_RATES']._serialized_end=1325
+  _globals['_DISTRIBUTION']._serialized_start=1327
+  _globals['_DISTRIBUTION']._serialized_end=1391
+  _globals['_BUCKET']._serialized_start=1393
+  _globals['_BUCKET']._serialized_end=1448
+  _globals['_GETMODELPROFILEREQUEST']._serialized_start=1450
+  _globals['_GETMODELPROFILEREQUEST']._serialized_end=1506
+  _globals['_GETMODELPROFILERESPONSE']._serialized_start=1509
+  _globals['_GETMODELPROFILERESPONSE']._serialized_end=1964
+  _globals['_REPLICAPROFILE']._serialized_start=1967
+  _globals['_REPLICAPROFILE']._serialized_end=2475
+  _globals['_REPLICAPROFILE_LIMIT']._serialized_start=2337
+  _globals['_REPLICAPROFILE_LIMIT']._serialized_end=2475
+  _globals['_LATENCYSAMPLE']._serialized_start=2477
+  _globals['_LATENCYSAMPLE']._serialized_end=2582
+  _globals['_EXPLAINQUERYREQUEST']._serialized_start=2584
+  _globals['_EXPLAINQUERYREQUEST']._serialized_end=2623
+  _globals['_EXPLAINQUERYRESPONSE']._serialized_start=2626
+  _globals['_EXPLAINQUERYRESPONSE']._serialized_end=3161
+  _globals['_EXPLAINQUERYRESPONSE_OUTCOME']._serialized_start=3063
+  _globals['_EXPLAINQUERYRESPONSE_OUTCOME']._serialized_end=3161
+  _globals['_EXPLAINEDCONTRIBUTION']._serialized_start=3164
+  _globals['_EXPLAINEDCONTRIBUTION']._serialized_end=3374
+  _globals['_INSPECTSERVICE']._serialized_start=3377
+  _globals['_INSPECTSERVICE']._serialized_end=3734
 # @@protoc_insertion_point(module_scope)

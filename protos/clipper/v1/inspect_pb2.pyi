@@ -1,4 +1,8 @@
+import datetime
+
+from clipper.v1 import predict_pb2 as _predict_pb2
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -248,3 +252,65 @@ class LatencySample(_message.Message):
     longest_us: float
     predicted_us: float
     def __init__(self, rows: _Optional[float] = ..., count: _Optional[int] = ..., median_us: _Optional[float] = ..., longest_us: _Optional[float] = ..., predicted_us: _Optional[float] = ...) -> None: ...
+
+class ExplainQueryRequest(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    def __init__(self, query_id: _Optional[int] = ...) -> None: ...
+
+class ExplainQueryResponse(_message.Message):
+    __slots__ = ("query_id", "application", "answer_time", "outcome", "reason", "explanation", "error_reason", "objective_us", "deadline_us", "timing", "confidence", "contributions", "lost_replicas")
+    class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTCOME_UNSPECIFIED: _ClassVar[ExplainQueryResponse.Outcome]
+        OUTCOME_PREDICTION: _ClassVar[ExplainQueryResponse.Outcome]
+        OUTCOME_DEFAULT: _ClassVar[ExplainQueryResponse.Outcome]
+        OUTCOME_ERROR: _ClassVar[ExplainQueryResponse.Outcome]
+    OUTCOME_UNSPECIFIED: ExplainQueryResponse.Outcome
+    OUTCOME_PREDICTION: ExplainQueryResponse.Outcome
+    OUTCOME_DEFAULT: ExplainQueryResponse.Outcome
+    OUTCOME_ERROR: ExplainQueryResponse.Outcome
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_TIME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_REASON_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_US_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_US_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    LOST_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    application: str
+    answer_time: _timestamp_pb2.Timestamp
+    outcome: ExplainQueryResponse.Outcome
+    reason: _predict_pb2.DefaultReason
+    explanation: str
+    error_reason: str
+    objective_us: int
+    deadline_us: int
+    timing: _predict_pb2.Timing
+    confidence: float
+    contributions: _containers.RepeatedCompositeFieldContainer[ExplainedContribution]
+    lost_replicas: int
+    def __init__(self, query_id: _Optional[int] = ..., application: _Optional[str] = ..., answer_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[ExplainQueryResponse.Outcome, str]] = ..., reason: _Optional[_Union[_predict_pb2.DefaultReason, str]] = ..., explanation: _Optional[str] = ..., error_reason: _Optional[str] = ..., objective_us: _Optional[int] = ..., deadline_us: _Optional[int] = ..., timing: _Optional[_Union[_predict_pb2.Timing, _Mapping]] = ..., confidence: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[ExplainedContribution, _Mapping]]] = ..., lost_replicas: _Optional[int] = ...) -> None: ...
+
+class ExplainedContribution(_message.Message):
+    __slots__ = ("contribution", "reason", "explanation", "timing", "hedged", "lost_replicas")
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    HEDGED_FIELD_NUMBER: _ClassVar[int]
+    LOST_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    contribution: _predict_pb2.Contribution
+    reason: _predict_pb2.DefaultReason
+    explanation: str
+    timing: _predict_pb2.Timing
+    hedged: bool
+    lost_replicas: int
+    def __init__(self, contribution: _Optional[_Union[_predict_pb2.Contribution, _Mapping]] = ..., reason: _Optional[_Union[_predict_pb2.DefaultReason, str]] = ..., explanation: _Optional[str] = ..., timing: _Optional[_Union[_predict_pb2.Timing, _Mapping]] = ..., hedged: _Optional[bool] = ..., lost_replicas: _Optional[int] = ...) -> None: ...

@@ -46,6 +46,11 @@ class InspectServiceStub:
                 request_serializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.SerializeToString,
                 response_deserializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.FromString,
                 _registered_method=True)
+        self.ExplainQuery = channel.unary_unary(
+                '/clipper.v1.InspectService/ExplainQuery',
+                request_serializer=clipper_dot_v1_dot_inspect__pb2.ExplainQueryRequest.SerializeToString,
+                response_deserializer=clipper_dot_v1_dot_inspect__pb2.ExplainQueryResponse.FromString,
+                _registered_method=True)
 
 
 class InspectServiceServicer:
@@ -71,6 +76,16 @@ class InspectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainQuery(self, request, context):
+        """Tells what happened to one query that this frontend has answered lately: who was asked, how long each part took,
+        and why there was no prediction. Each of its processes remembers the last ones, without inputs and outputs.
+
+        NOT_FOUND: no process of this frontend remembers its answer; the message tells how far back they remember.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InspectServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +98,11 @@ def add_InspectServiceServicer_to_server(servicer, server):
                     servicer.GetModelProfile,
                     request_deserializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.FromString,
                     response_serializer=clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.SerializeToString,
+            ),
+            'ExplainQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainQuery,
+                    request_deserializer=clipper_dot_v1_dot_inspect__pb2.ExplainQueryRequest.FromString,
+                    response_serializer=clipper_dot_v1_dot_inspect__pb2.ExplainQueryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +161,33 @@ class InspectService:
             '/clipper.v1.InspectService/GetModelProfile',
             clipper_dot_v1_dot_inspect__pb2.GetModelProfileRequest.SerializeToString,
             clipper_dot_v1_dot_inspect__pb2.GetModelProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipper.v1.InspectService/ExplainQuery',
+            clipper_dot_v1_dot_inspect__pb2.ExplainQueryRequest.SerializeToString,
+            clipper_dot_v1_dot_inspect__pb2.ExplainQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,7 +39,9 @@ watch, convert            the configuration, followed
 query_ids, instance       ids in ranges; this process, shown to people
 observing, metrics        who looks on: counts queries and batches, follows single ones
 causes, metrics_export    how that is told: why there was no prediction, and all numbers by their names
+recent                    what became of the queries that were answered last
 stats, profiles           the same to people, over InspectService; what was learned of a model
+explaining                what happened to one query
 backoff                   how long to wait before trying again
 app, settings, workers    the process: wiring, flags, several processes on one port
 """

@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ import click
 from pydantic import ValidationError
 
 from clipper.v1 import inspect_pb2
-from clipper_frontend import stats
+from clipper_frontend import explaining, stats
 from clipper_frontend.cache import PredictionCache
 from clipper_frontend.cached import CachedDispatcher
 from clipper_frontend.chooser import Chooser
@@ -42,6 +42,7 @@ from clipper_frontend.prediction_log import PredictionLog
 from clipper_frontend.predictor import Predictor
 from clipper_frontend.profiles import profiles_of
 from clipper_frontend.query_ids import QueryIds
+from clipper_frontend.recent import Recent
 from clipper_frontend.replica import ReplicaConnections
 from clipper_frontend.routes import RouteTable
 from clipper_frontend.school import School
@@ -57,7 +58,7 @@ from clipper_rpc.health import Health
 from clipper_rpc.lifecycle import StopRequest
 from clipper_rpc.reflection import reflection_methods
 from clipper_rpc.services import typed_methods
-from clipper_rpc.telemetry.endpoint import Page, serving, serving_at, text_page
+from clipper_rpc.telemetry.endpoint import Pages, serving, serving_at, text_page
 from clipper_rpc.telemetry.export import Exposition
 from clipper_rpc.telemetry.tracing import tracing_of
 from clipper_rpc.transport import ServerOptions, Transport
@@ -81,7 +82,8 @@ async def serve(settings: Settings, stop: StopRequest) -> None:
     transport = choose.transport(settings.transport)
     registry = RegistryClient(transport, settings.manager, max_message_bytes=_MANAGER_MESSAGE_BYTES)
     tracing = tracing_of("frontend")
-    observer = Observer(Metrics(clock), tracing, follows=_log.isEnabledFor(logging.DEBUG))
+    recent = Recent(settings.max_explained_queries) if settings.max_explained_queries else None
+    observer = Observer(Metrics(clock), tracing, recent, follows=_log.isEnabledFor(logging.DEBUG))
     try:
         async with _engine(settings, transport, clock, registry, observer) as engine:
             if await _unless_stopped(engine.is_ready, stop):
@@ -145,10 +147,17 @@ async def _engine(
         told = families(observer.metrics, dispatcher, cache)
         exposition = Exposition([told, school.families], process="frontend", transport=transport.name)
         own = stats_of(observer.metrics, dispatcher, cache, clock.now_ns)
+        known = explaining.known_to(observer.recent, clock.now_ns)
         inspect = InspectService(
-            partial(of_all, own, settings.told_at), profiles_of(dispatcher, lambda: predictor.table)
+            partial(of_all, own, settings.told_at),
+            profiles_of(dispatcher, lambda: predictor.table),
+            partial(explaining.by_all, known, settings.told_at),
         )
-        pages = {"/metrics": text_page(exposition.text), stats.PAGE: stats.page(own)}
+        pages: Pages = {
+            "/metrics": text_page(exposition.text),
+            stats.PAGE: stats.page(own),
+            explaining.PAGE: explaining.desk(known),
+        }
         try:
             async with _telling(settings, pages) as metrics:
                 is_ready = asyncio.gather(watch.has_table.wait(), query_ids.has_ids.wait())
@@ -162,7 +171,7 @@ async def _engine(
             await connections.close()
 
 
-def _telling(settings: Settings, pages: Mapping[str, Page]) -> AbstractAsyncContextManager[str]:
+def _telling(settings: Settings, pages: Pages) -> AbstractAsyncContextManager[str]:
     """Serves pages to whoever watches: to everybody, or as a worker to the parent."""
     if settings.told_at is not None:
         return serving_at(pages, settings.told_at)

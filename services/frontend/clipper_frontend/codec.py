@@ -166,7 +166,7 @@ def answer(query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
     contribution = _contribution(
         query.version.model, query.version.version, batch.replica_id, batch.is_cached, query.has_joined
     )
-    latency = _varint(_latency_us(batch, query.arrived_ns))
+    latency = _varint(latency_us(batch, query.arrived_ns))
     output = query.output
     parts = (
         b"\x08",  # query_id, field 1, a varint
@@ -213,7 +213,7 @@ def _contributions(query: JointQuery) -> list[bytes]:
             each.version = member.version.version
         if member.batch is not None:
             each.replica_id, each.cached = member.batch.replica_id, member.batch.is_cached
-            each.latency_us = _latency_us(member.batch, query.arrived_ns)
+            each.latency_us = latency_us(member.batch, query.arrived_ns)
         contributions.append(each.SerializeToString())
     return contributions
 
@@ -303,27 +303,29 @@ def _asked(model: str, version: str) -> bytes:
     return Contribution(model=model, version=version).SerializeToString()
 
 
-def _latency_us(batch: Batch, arrived_ns: int) -> int:
+def latency_us(batch: Batch, arrived_ns: int) -> int:
+    """From the arrival of a query to the answer of its batch."""
     return max(1, (batch.replied_ns - arrived_ns) // 1000)  # 0 would say that it did not arrive
 
 
 def _timing(query: AnyQuery, now_ns: int) -> bytes:
-    timing = Timing(total_us=(now_ns - query.arrived_ns) // 1000)
-    if isinstance(query, JointQuery):  # where its last answer has been
-        if query.last is None:
-            return timing.SerializeToString()
-        query = query.last
-    batch = query.batch
+    last = query.last if isinstance(query, JointQuery) else query  # the time went where its last answer has been
+    return timing(None if last is None else last.batch, query.arrived_ns, now_ns)
+
+
+def timing(batch: Batch | None, arrived_ns: int, now_ns: int) -> bytes:
+    """The serialized Timing of a query that arrived then, is answered now, and by that batch if by any."""
+    found = Timing(total_us=(now_ns - arrived_ns) // 1000)
     if batch is not None:
         # what joined a batch that was sent before waited for the rest of it only
-        queued_until_ns = max(batch.sent_ns, query.arrived_ns)
+        queued_until_ns = max(batch.sent_ns, arrived_ns)
         rest_us = max(0, batch.replied_ns - queued_until_ns) // 1000
-        timing.queue_us = (queued_until_ns - query.arrived_ns) // 1000
-        timing.linger_us = max(0, batch.sent_ns - max(batch.lingered_from_ns, query.arrived_ns)) // 1000
-        timing.batch_rows = batch.rows
-        timing.model_us = min(batch.model_us, rest_us)
-        timing.network_us = rest_us - timing.model_us
-    return timing.SerializeToString()
+        found.queue_us = (queued_until_ns - arrived_ns) // 1000
+        found.linger_us = max(0, batch.sent_ns - max(batch.lingered_from_ns, arrived_ns)) // 1000
+        found.batch_rows = batch.rows
+        found.model_us = min(batch.model_us, rest_us)
+        found.network_us = rest_us - found.model_us
+    return found.SerializeToString()
 
 
 def _varint(number: int) -> bytes:

@@ -16,6 +16,7 @@ from clipper_frontend.joint import AnyQuery
 from clipper_frontend.metrics import Metrics
 from clipper_frontend.predictor import explanation_of
 from clipper_frontend.query import Query, Reason
+from clipper_frontend.recent import Recent
 from clipper_frontend.routes import Version
 from clipper_frontend.runtime import Along, Metadata
 from clipper_rpc.errors import ClipperError
@@ -50,12 +51,22 @@ class Observer:
 
     Args:
         tracing: makes spans; None where nobody wants them.
+        recent: remembers the last answers; None where nobody asks for them.
         follows: whether single queries are followed, for the log.
     """
 
-    def __init__(self, metrics: Metrics, tracing: Tracing | None = None, *, follows: bool = False) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        recent: Recent | None = None,
+        *,
+        follows: bool = False,
+    ) -> None:
         self.metrics = metrics
+        self.recent = recent
         self._count = metrics.answered
+        self._remember = None if recent is None else recent.remember
         self.follows = follows or tracing is not None
         self._tracing = tracing
         self._causes = Causes()
@@ -66,6 +77,8 @@ class Observer:
     def answered(self, query: AnyQuery, now_ns: int, call: HasMetadata) -> None:
         """A query is about to be answered, as it stands."""
         self._count(query, now_ns)
+        if self._remember is not None:
+            self._remember(query, now_ns)
         if query.reason or self.follows:
             self._tell(query, now_ns, call)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from clipper_frontend.joint import AnyQuery
 from clipper_frontend.query import Query, Reason
+from clipper_frontend.recent import Remembered
 from clipper_frontend.routes import EMPTY, Route, RouteTable, Version
 from clipper_frontend.selection.panel import Panel
 from clipper_rpc.errors import ClipperError, Late, ModelError, NoModel, NoReplica, Overloaded, ReplicaLost
@@ -158,7 +159,7 @@ class Predictor:
         return query
 
 
-def error_of(query: AnyQuery) -> ClipperError:
+def error_of(query: AnyQuery | Remembered) -> ClipperError:
     """What a query that has no prediction fails with where its application has no default output."""
     route, version = query.route, query.version
     model = version.model if version is not None else " or ".join(route.models)
@@ -179,7 +180,7 @@ def error_of(query: AnyQuery) -> ClipperError:
             return Late(application=route.name, objective_ms=f"{(query.deadline_ns - query.arrived_ns) / 1e6:g}")
 
 
-def explanation_of(query: AnyQuery) -> str:
+def explanation_of(query: AnyQuery | Remembered) -> str:
     """Why the default was answered, in words: Clipper's own where it had them."""
     if query.reason is Reason.LOW_CONFIDENCE:
         return f"The models disagreed: the confidence {query.problem}"

@@ -16,6 +16,10 @@ from typing import ClassVar, Protocol
 
 from clipper_frontend.routes import Route, Version
 
+WAITED = "It waited for a replica when its time was up."
+SENT = "A replica had it when its time was up."
+JOINED = "It waited for the answer to an identical query when its time was up."
+
 
 class Reason(IntEnum):
     """Why there is no prediction, numbered as clipper.v1.DefaultReason."""
@@ -167,8 +171,9 @@ class Query:
             self._end()(self)
 
     def expire(self) -> None:
-        """Ends it since its deadline has passed."""
-        self.fail(Reason.REPLICA_LOST if self.losses else Reason.LATE)
+        """Ends it since its deadline has passed. `problem` tells where it was then."""
+        where = JOINED if self.has_joined else SENT if self.transit is not None else WAITED
+        self.fail(Reason.REPLICA_LOST if self.losses else Reason.LATE, where)
 
     def leave(self) -> None:
         """Ends it without telling anybody: its caller has left."""

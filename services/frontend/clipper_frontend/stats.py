@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipper.v1 import inspect_pb2 as pb
 from clipper_frontend.cached import CachedDispatcher
+from clipper_frontend.explaining import ExplanationOf
 from clipper_frontend.metrics import ApplicationTally, Metrics, VersionKey, VersionTally
 from clipper_frontend.metrics_export import Pools
 from clipper_frontend.profiles import ProfileOf
@@ -25,9 +26,12 @@ _NS_PER_US = 1000
 class InspectService:
     """Handlers of InspectService."""
 
-    def __init__(self, stats: Callable[[], Awaitable[pb.GetStatsResponse]], profile: ProfileOf) -> None:
+    def __init__(
+        self, stats: Callable[[], Awaitable[pb.GetStatsResponse]], profile: ProfileOf, explain: ExplanationOf
+    ) -> None:
         self._stats = stats
         self._profile = profile
+        self._explain = explain
 
     async def get_stats(self, _request: pb.GetStatsRequest) -> pb.GetStatsResponse:
         """Tells what was counted."""
@@ -36,6 +40,10 @@ class InspectService:
     async def get_model_profile(self, request: pb.GetModelProfileRequest) -> pb.GetModelProfileResponse:
         """Tells what the engine has learned of a version."""
         return self._profile(request)
+
+    async def explain_query(self, request: pb.ExplainQueryRequest) -> pb.ExplainQueryResponse:
+        """Tells what happened to a query."""
+        return await self._explain(request.query_id)
 
 
 def page(own: Callable[[], pb.GetStatsResponse]) -> Page:

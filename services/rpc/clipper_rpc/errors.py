@@ -7,7 +7,7 @@ in here.
     ClipperError
     ├── INVALID_ARGUMENT     InvalidField, InputTypeMismatch, TooManyInputs
     ├── NOT_FOUND            ApplicationNotFound, ModelNotFound, VersionNotFound, ReplicaNotFound, LinkNotFound,
-    │                        QueryNotFound, LeaseEnded, UnknownService
+    │                        QueryNotFound, AnswerNotRemembered, LeaseEnded, UnknownService
     ├── ALREADY_EXISTS       ApplicationExists, VersionExists, LinkExists
     ├── FAILED_PRECONDITION  LinkTypeMismatch, TooManyLinks, VersionInUse, ReplicaUnhealthy, ReplicaTypeMismatch
     ├── ABORTED              StaleRevision
@@ -155,6 +155,16 @@ class QueryNotFound(ClipperError):
     template = (
         "No query {query_id} of application {application} is remembered. Feedback by id is taken up to {window}, for "
         "applications whose policy learns; send the input and its label instead."
+    )
+
+
+class AnswerNotRemembered(ClipperError):
+    """Nobody who was asked remembers the answer to a query."""
+
+    code, reason = Code.NOT_FOUND, "ANSWER_NOT_REMEMBERED"
+    template = (
+        "No answer to a query {query_id} is remembered: {remembered}. It was answered before that, or by another "
+        "frontend, or not at all: it may be under way, or its caller has left."
     )
 
 

@@ -29,8 +29,20 @@ class Page:
     content_type: str = CONTENT_TYPE
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What answers questions at a path: `content` gets what follows the question mark, as it is."""
+
+    content: Callable[[str], Awaitable[bytes]]
+    content_type: str = CONTENT_TYPE
+
+
+Pages = Mapping[str, Page | Desk]
+"""What a process tells, by path."""
+
+
 @contextlib.asynccontextmanager
-async def serving(pages: Mapping[str, Page], host: str, port: int) -> AsyncIterator[str]:
+async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[str]:
     """Serves pages while it is open, and gives the address; an empty one when the port is -1: off.
 
     A port that is taken is exchanged for a free one: what watches a process must not keep it from its work.
@@ -55,7 +67,7 @@ async def serving(pages: Mapping[str, Page], host: str, port: int) -> AsyncItera
 
 
 @contextlib.asynccontextmanager
-async def serving_at(pages: Mapping[str, Page], path: Path) -> AsyncIterator[str]:
+async def serving_at(pages: Pages, path: Path) -> AsyncIterator[str]:
     """Serves pages at a unix socket while it is open."""
     endpoint = Endpoint(pages)
     await endpoint.listen_at(path)
@@ -73,7 +85,7 @@ def text_page(text: Callable[[], bytes]) -> Page:
 class Endpoint:
     """A small HTTP server for a few pages that machines look at: GET and HEAD, one request per connection."""
 
-    def __init__(self, pages: Mapping[str, Page]) -> None:
+    def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -126,13 +138,14 @@ class Endpoint:
 
     async def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-        page = self._pages.get(rest.partition(" ")[0].partition("?")[0])
+        path, _, question = rest.partition(" ")[0].partition("?")
+        page = self._pages.get(path)
         if page is None:
             return _response("404 Not Found", "text/plain", f"There is {' '.join(self._pages)}\n".encode())
         if method not in ("GET", "HEAD"):
             return _response("405 Method Not Allowed", "text/plain", b"GET it.\n")
         try:
-            body = await page.content()
+            body = await (page.content(question) if isinstance(page, Desk) else page.content())
         except Exception as error:  # noqa: BLE001  # the outermost boundary: answers and goes on
             _log.error("metrics_failed", exc_info=error)
             return _response("500 Internal Server Error", "text/plain", b"The log tells more.\n")

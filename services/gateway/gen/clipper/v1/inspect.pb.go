@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -89,6 +90,63 @@ func (x ReplicaProfile_Limit) Number() protoreflect.EnumNumber {
 // Deprecated: Use ReplicaProfile_Limit.Descriptor instead.
 func (ReplicaProfile_Limit) EnumDescriptor() ([]byte, []int) {
 	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{9, 0}
+}
+
+// What a caller got.
+type ExplainQueryResponse_Outcome int32
+
+const (
+	// Not known.
+	ExplainQueryResponse_OUTCOME_UNSPECIFIED ExplainQueryResponse_Outcome = 0
+	// An answer of the models.
+	ExplainQueryResponse_OUTCOME_PREDICTION ExplainQueryResponse_Outcome = 1
+	// The application's default output.
+	ExplainQueryResponse_OUTCOME_DEFAULT ExplainQueryResponse_Outcome = 2
+	// An error, since the application has no default output.
+	ExplainQueryResponse_OUTCOME_ERROR ExplainQueryResponse_Outcome = 3
+)
+
+// Enum value maps for ExplainQueryResponse_Outcome.
+var (
+	ExplainQueryResponse_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OUTCOME_PREDICTION",
+		2: "OUTCOME_DEFAULT",
+		3: "OUTCOME_ERROR",
+	}
+	ExplainQueryResponse_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"OUTCOME_PREDICTION":  1,
+		"OUTCOME_DEFAULT":     2,
+		"OUTCOME_ERROR":       3,
+	}
+)
+
+func (x ExplainQueryResponse_Outcome) Enum() *ExplainQueryResponse_Outcome {
+	p := new(ExplainQueryResponse_Outcome)
+	*p = x
+	return p
+}
+
+func (x ExplainQueryResponse_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExplainQueryResponse_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_clipper_v1_inspect_proto_enumTypes[1].Descriptor()
+}
+
+func (ExplainQueryResponse_Outcome) Type() protoreflect.EnumType {
+	return &file_clipper_v1_inspect_proto_enumTypes[1]
+}
+
+func (x ExplainQueryResponse_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExplainQueryResponse_Outcome.Descriptor instead.
+func (ExplainQueryResponse_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Asks for what was counted.
@@ -1219,12 +1277,303 @@ func (x *LatencySample) GetPredictedUs() float64 {
 	return 0
 }
 
+// Asks about one query.
+type ExplainQueryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, from the answer. Required.
+	QueryId       int64 `protobuf:"varint,1,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainQueryRequest) Reset() {
+	*x = ExplainQueryRequest{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainQueryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainQueryRequest) ProtoMessage() {}
+
+func (x *ExplainQueryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainQueryRequest.ProtoReflect.Descriptor instead.
+func (*ExplainQueryRequest) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExplainQueryRequest) GetQueryId() int64 {
+	if x != nil {
+		return x.QueryId
+	}
+	return 0
+}
+
+// What happened to one query.
+type ExplainQueryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	QueryId int64 `protobuf:"varint,1,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	// The application that was asked.
+	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
+	// When it was answered, by the frontend's clock.
+	AnswerTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=answer_time,json=answerTime,proto3" json:"answer_time,omitempty"`
+	// What the caller got.
+	Outcome ExplainQueryResponse_Outcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=clipper.v1.ExplainQueryResponse_Outcome" json:"outcome,omitempty"`
+	// Why it was no prediction; unspecified for a prediction.
+	Reason DefaultReason `protobuf:"varint,5,opt,name=reason,proto3,enum=clipper.v1.DefaultReason" json:"reason,omitempty"`
+	// The reason in words: that of the default output, or the error's message. Empty for a prediction.
+	Explanation string `protobuf:"bytes,6,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	// The reason in the ErrorInfo of the error. Empty unless the outcome is an error.
+	ErrorReason string `protobuf:"bytes,7,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"`
+	// The application's latency objective, in microseconds, as it was then.
+	ObjectiveUs int64 `protobuf:"varint,8,opt,name=objective_us,json=objectiveUs,proto3" json:"objective_us,omitempty"`
+	// From arrival to the deadline, in microseconds: the objective, or less when the client had less time.
+	DeadlineUs int64 `protobuf:"varint,9,opt,name=deadline_us,json=deadlineUs,proto3" json:"deadline_us,omitempty"`
+	// Where the time went, as a reply tells it when it is asked to explain.
+	Timing *Timing `protobuf:"bytes,10,opt,name=timing,proto3" json:"timing,omitempty"`
+	// The share of the models' weight that agrees with the answer, from 0 to 1; 0 for a default or an error.
+	Confidence float64 `protobuf:"fixed64,11,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// The models that were asked, also those that did not answer in time. Empty when none was linked.
+	Contributions []*ExplainedContribution `protobuf:"bytes,12,rep,name=contributions,proto3" json:"contributions,omitempty"`
+	// How many times a replica was lost while it had the query.
+	LostReplicas  int32 `protobuf:"varint,13,opt,name=lost_replicas,json=lostReplicas,proto3" json:"lost_replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainQueryResponse) Reset() {
+	*x = ExplainQueryResponse{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainQueryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainQueryResponse) ProtoMessage() {}
+
+func (x *ExplainQueryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainQueryResponse.ProtoReflect.Descriptor instead.
+func (*ExplainQueryResponse) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExplainQueryResponse) GetQueryId() int64 {
+	if x != nil {
+		return x.QueryId
+	}
+	return 0
+}
+
+func (x *ExplainQueryResponse) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *ExplainQueryResponse) GetAnswerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnswerTime
+	}
+	return nil
+}
+
+func (x *ExplainQueryResponse) GetOutcome() ExplainQueryResponse_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ExplainQueryResponse_OUTCOME_UNSPECIFIED
+}
+
+func (x *ExplainQueryResponse) GetReason() DefaultReason {
+	if x != nil {
+		return x.Reason
+	}
+	return DefaultReason_DEFAULT_REASON_UNSPECIFIED
+}
+
+func (x *ExplainQueryResponse) GetExplanation() string {
+	if x != nil {
+		return x.Explanation
+	}
+	return ""
+}
+
+func (x *ExplainQueryResponse) GetErrorReason() string {
+	if x != nil {
+		return x.ErrorReason
+	}
+	return ""
+}
+
+func (x *ExplainQueryResponse) GetObjectiveUs() int64 {
+	if x != nil {
+		return x.ObjectiveUs
+	}
+	return 0
+}
+
+func (x *ExplainQueryResponse) GetDeadlineUs() int64 {
+	if x != nil {
+		return x.DeadlineUs
+	}
+	return 0
+}
+
+func (x *ExplainQueryResponse) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
+func (x *ExplainQueryResponse) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *ExplainQueryResponse) GetContributions() []*ExplainedContribution {
+	if x != nil {
+		return x.Contributions
+	}
+	return nil
+}
+
+func (x *ExplainQueryResponse) GetLostReplicas() int32 {
+	if x != nil {
+		return x.LostReplicas
+	}
+	return 0
+}
+
+// What one model had to do with a query.
+type ExplainedContribution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the reply told it.
+	Contribution *Contribution `protobuf:"bytes,1,opt,name=contribution,proto3" json:"contribution,omitempty"`
+	// Why this model gave no answer; unspecified when it did.
+	Reason DefaultReason `protobuf:"varint,2,opt,name=reason,proto3,enum=clipper.v1.DefaultReason" json:"reason,omitempty"`
+	// That in words, and where the query was when its time was up. Empty when the model answered.
+	Explanation string `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	// Where the time of its answer went; total_us is that until the answer came. Absent when there was none.
+	Timing *Timing `protobuf:"bytes,4,opt,name=timing,proto3" json:"timing,omitempty"`
+	// Whether a second try answered, since another replica took too long.
+	Hedged bool `protobuf:"varint,5,opt,name=hedged,proto3" json:"hedged,omitempty"`
+	// How many times a replica was lost while it had the query.
+	LostReplicas  int32 `protobuf:"varint,6,opt,name=lost_replicas,json=lostReplicas,proto3" json:"lost_replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedContribution) Reset() {
+	*x = ExplainedContribution{}
+	mi := &file_clipper_v1_inspect_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedContribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedContribution) ProtoMessage() {}
+
+func (x *ExplainedContribution) ProtoReflect() protoreflect.Message {
+	mi := &file_clipper_v1_inspect_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedContribution.ProtoReflect.Descriptor instead.
+func (*ExplainedContribution) Descriptor() ([]byte, []int) {
+	return file_clipper_v1_inspect_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ExplainedContribution) GetContribution() *Contribution {
+	if x != nil {
+		return x.Contribution
+	}
+	return nil
+}
+
+func (x *ExplainedContribution) GetReason() DefaultReason {
+	if x != nil {
+		return x.Reason
+	}
+	return DefaultReason_DEFAULT_REASON_UNSPECIFIED
+}
+
+func (x *ExplainedContribution) GetExplanation() string {
+	if x != nil {
+		return x.Explanation
+	}
+	return ""
+}
+
+func (x *ExplainedContribution) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
+func (x *ExplainedContribution) GetHedged() bool {
+	if x != nil {
+		return x.Hedged
+	}
+	return false
+}
+
+func (x *ExplainedContribution) GetLostReplicas() int32 {
+	if x != nil {
+		return x.LostReplicas
+	}
+	return 0
+}
+
 var File_clipper_v1_inspect_proto protoreflect.FileDescriptor
 
 const file_clipper_v1_inspect_proto_rawDesc = "" +
 	"\n" +
 	"\x18clipper/v1/inspect.proto\x12\n" +
-	"clipper.v1\x1a\x1cgoogle/api/annotations.proto\"\x11\n" +
+	"clipper.v1\x1a\x18clipper/v1/predict.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n" +
 	"\x0fGetStatsRequest\"\xa5\x02\n" +
 	"\x10GetStatsResponse\x12@\n" +
 	"\fapplications\x18\x01 \x03(\v2\x1c.clipper.v1.ApplicationStatsR\fapplications\x12.\n" +
@@ -1351,10 +1700,44 @@ const file_clipper_v1_inspect_proto_rawDesc = "" +
 	"\tmedian_us\x18\x03 \x01(\x01R\bmedianUs\x12\x1d\n" +
 	"\n" +
 	"longest_us\x18\x04 \x01(\x01R\tlongestUs\x12!\n" +
-	"\fpredicted_us\x18\x05 \x01(\x01R\vpredictedUs2\xea\x01\n" +
+	"\fpredicted_us\x18\x05 \x01(\x01R\vpredictedUs\"0\n" +
+	"\x13ExplainQueryRequest\x12\x19\n" +
+	"\bquery_id\x18\x01 \x01(\x03R\aqueryId\"\xae\x05\n" +
+	"\x14ExplainQueryResponse\x12\x19\n" +
+	"\bquery_id\x18\x01 \x01(\x03R\aqueryId\x12 \n" +
+	"\vapplication\x18\x02 \x01(\tR\vapplication\x12;\n" +
+	"\vanswer_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answerTime\x12B\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2(.clipper.v1.ExplainQueryResponse.OutcomeR\aoutcome\x121\n" +
+	"\x06reason\x18\x05 \x01(\x0e2\x19.clipper.v1.DefaultReasonR\x06reason\x12 \n" +
+	"\vexplanation\x18\x06 \x01(\tR\vexplanation\x12!\n" +
+	"\ferror_reason\x18\a \x01(\tR\verrorReason\x12!\n" +
+	"\fobjective_us\x18\b \x01(\x03R\vobjectiveUs\x12\x1f\n" +
+	"\vdeadline_us\x18\t \x01(\x03R\n" +
+	"deadlineUs\x12*\n" +
+	"\x06timing\x18\n" +
+	" \x01(\v2\x12.clipper.v1.TimingR\x06timing\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\v \x01(\x01R\n" +
+	"confidence\x12G\n" +
+	"\rcontributions\x18\f \x03(\v2!.clipper.v1.ExplainedContributionR\rcontributions\x12#\n" +
+	"\rlost_replicas\x18\r \x01(\x05R\flostReplicas\"b\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12OUTCOME_PREDICTION\x10\x01\x12\x13\n" +
+	"\x0fOUTCOME_DEFAULT\x10\x02\x12\x11\n" +
+	"\rOUTCOME_ERROR\x10\x03\"\x93\x02\n" +
+	"\x15ExplainedContribution\x12<\n" +
+	"\fcontribution\x18\x01 \x01(\v2\x18.clipper.v1.ContributionR\fcontribution\x121\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x19.clipper.v1.DefaultReasonR\x06reason\x12 \n" +
+	"\vexplanation\x18\x03 \x01(\tR\vexplanation\x12*\n" +
+	"\x06timing\x18\x04 \x01(\v2\x12.clipper.v1.TimingR\x06timing\x12\x16\n" +
+	"\x06hedged\x18\x05 \x01(\bR\x06hedged\x12#\n" +
+	"\rlost_replicas\x18\x06 \x01(\x05R\flostReplicas2\xe5\x02\n" +
 	"\x0eInspectService\x12X\n" +
 	"\bGetStats\x12\x1b.clipper.v1.GetStatsRequest\x1a\x1c.clipper.v1.GetStatsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/stats\x12~\n" +
-	"\x0fGetModelProfile\x12\".clipper.v1.GetModelProfileRequest\x1a#.clipper.v1.GetModelProfileResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/models/{model}/profileBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
+	"\x0fGetModelProfile\x12\".clipper.v1.GetModelProfileRequest\x1a#.clipper.v1.GetModelProfileResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/models/{model}/profile\x12y\n" +
+	"\fExplainQuery\x12\x1f.clipper.v1.ExplainQueryRequest\x1a .clipper.v1.ExplainQueryResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/queries/{query_id}:explainBLZJgithub.com/clipper-serve/clipper/services/gateway/gen/clipper/v1;clipperv1b\x06proto3"
 
 var (
 	file_clipper_v1_inspect_proto_rawDescOnce sync.Once
@@ -1368,51 +1751,69 @@ func file_clipper_v1_inspect_proto_rawDescGZIP() []byte {
 	return file_clipper_v1_inspect_proto_rawDescData
 }
 
-var file_clipper_v1_inspect_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_clipper_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_clipper_v1_inspect_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_clipper_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_clipper_v1_inspect_proto_goTypes = []any{
-	(ReplicaProfile_Limit)(0),       // 0: clipper.v1.ReplicaProfile.Limit
-	(*GetStatsRequest)(nil),         // 1: clipper.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),        // 2: clipper.v1.GetStatsResponse
-	(*ApplicationStats)(nil),        // 3: clipper.v1.ApplicationStats
-	(*ModelStats)(nil),              // 4: clipper.v1.ModelStats
-	(*Rates)(nil),                   // 5: clipper.v1.Rates
-	(*Distribution)(nil),            // 6: clipper.v1.Distribution
-	(*Bucket)(nil),                  // 7: clipper.v1.Bucket
-	(*GetModelProfileRequest)(nil),  // 8: clipper.v1.GetModelProfileRequest
-	(*GetModelProfileResponse)(nil), // 9: clipper.v1.GetModelProfileResponse
-	(*ReplicaProfile)(nil),          // 10: clipper.v1.ReplicaProfile
-	(*LatencySample)(nil),           // 11: clipper.v1.LatencySample
-	nil,                             // 12: clipper.v1.ApplicationStats.DefaultsEntry
-	nil,                             // 13: clipper.v1.ApplicationStats.ErrorsEntry
-	nil,                             // 14: clipper.v1.ModelStats.ErrorsEntry
+	(ReplicaProfile_Limit)(0),         // 0: clipper.v1.ReplicaProfile.Limit
+	(ExplainQueryResponse_Outcome)(0), // 1: clipper.v1.ExplainQueryResponse.Outcome
+	(*GetStatsRequest)(nil),           // 2: clipper.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),          // 3: clipper.v1.GetStatsResponse
+	(*ApplicationStats)(nil),          // 4: clipper.v1.ApplicationStats
+	(*ModelStats)(nil),                // 5: clipper.v1.ModelStats
+	(*Rates)(nil),                     // 6: clipper.v1.Rates
+	(*Distribution)(nil),              // 7: clipper.v1.Distribution
+	(*Bucket)(nil),                    // 8: clipper.v1.Bucket
+	(*GetModelProfileRequest)(nil),    // 9: clipper.v1.GetModelProfileRequest
+	(*GetModelProfileResponse)(nil),   // 10: clipper.v1.GetModelProfileResponse
+	(*ReplicaProfile)(nil),            // 11: clipper.v1.ReplicaProfile
+	(*LatencySample)(nil),             // 12: clipper.v1.LatencySample
+	(*ExplainQueryRequest)(nil),       // 13: clipper.v1.ExplainQueryRequest
+	(*ExplainQueryResponse)(nil),      // 14: clipper.v1.ExplainQueryResponse
+	(*ExplainedContribution)(nil),     // 15: clipper.v1.ExplainedContribution
+	nil,                               // 16: clipper.v1.ApplicationStats.DefaultsEntry
+	nil,                               // 17: clipper.v1.ApplicationStats.ErrorsEntry
+	nil,                               // 18: clipper.v1.ModelStats.ErrorsEntry
+	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
+	(DefaultReason)(0),                // 20: clipper.v1.DefaultReason
+	(*Timing)(nil),                    // 21: clipper.v1.Timing
+	(*Contribution)(nil),              // 22: clipper.v1.Contribution
 }
 var file_clipper_v1_inspect_proto_depIdxs = []int32{
-	3,  // 0: clipper.v1.GetStatsResponse.applications:type_name -> clipper.v1.ApplicationStats
-	4,  // 1: clipper.v1.GetStatsResponse.models:type_name -> clipper.v1.ModelStats
-	6,  // 2: clipper.v1.GetStatsResponse.queue_wait:type_name -> clipper.v1.Distribution
-	12, // 3: clipper.v1.ApplicationStats.defaults:type_name -> clipper.v1.ApplicationStats.DefaultsEntry
-	13, // 4: clipper.v1.ApplicationStats.errors:type_name -> clipper.v1.ApplicationStats.ErrorsEntry
-	5,  // 5: clipper.v1.ApplicationStats.rates:type_name -> clipper.v1.Rates
-	6,  // 6: clipper.v1.ApplicationStats.latency:type_name -> clipper.v1.Distribution
-	14, // 7: clipper.v1.ModelStats.errors:type_name -> clipper.v1.ModelStats.ErrorsEntry
-	5,  // 8: clipper.v1.ModelStats.rates:type_name -> clipper.v1.Rates
-	6,  // 9: clipper.v1.ModelStats.batch_latency:type_name -> clipper.v1.Distribution
-	6,  // 10: clipper.v1.ModelStats.batch_rows:type_name -> clipper.v1.Distribution
-	6,  // 11: clipper.v1.ModelStats.queue_wait:type_name -> clipper.v1.Distribution
-	7,  // 12: clipper.v1.Distribution.buckets:type_name -> clipper.v1.Bucket
-	10, // 13: clipper.v1.GetModelProfileResponse.replicas:type_name -> clipper.v1.ReplicaProfile
+	4,  // 0: clipper.v1.GetStatsResponse.applications:type_name -> clipper.v1.ApplicationStats
+	5,  // 1: clipper.v1.GetStatsResponse.models:type_name -> clipper.v1.ModelStats
+	7,  // 2: clipper.v1.GetStatsResponse.queue_wait:type_name -> clipper.v1.Distribution
+	16, // 3: clipper.v1.ApplicationStats.defaults:type_name -> clipper.v1.ApplicationStats.DefaultsEntry
+	17, // 4: clipper.v1.ApplicationStats.errors:type_name -> clipper.v1.ApplicationStats.ErrorsEntry
+	6,  // 5: clipper.v1.ApplicationStats.rates:type_name -> clipper.v1.Rates
+	7,  // 6: clipper.v1.ApplicationStats.latency:type_name -> clipper.v1.Distribution
+	18, // 7: clipper.v1.ModelStats.errors:type_name -> clipper.v1.ModelStats.ErrorsEntry
+	6,  // 8: clipper.v1.ModelStats.rates:type_name -> clipper.v1.Rates
+	7,  // 9: clipper.v1.ModelStats.batch_latency:type_name -> clipper.v1.Distribution
+	7,  // 10: clipper.v1.ModelStats.batch_rows:type_name -> clipper.v1.Distribution
+	7,  // 11: clipper.v1.ModelStats.queue_wait:type_name -> clipper.v1.Distribution
+	8,  // 12: clipper.v1.Distribution.buckets:type_name -> clipper.v1.Bucket
+	11, // 13: clipper.v1.GetModelProfileResponse.replicas:type_name -> clipper.v1.ReplicaProfile
 	0,  // 14: clipper.v1.ReplicaProfile.limit:type_name -> clipper.v1.ReplicaProfile.Limit
-	11, // 15: clipper.v1.ReplicaProfile.latencies:type_name -> clipper.v1.LatencySample
-	1,  // 16: clipper.v1.InspectService.GetStats:input_type -> clipper.v1.GetStatsRequest
-	8,  // 17: clipper.v1.InspectService.GetModelProfile:input_type -> clipper.v1.GetModelProfileRequest
-	2,  // 18: clipper.v1.InspectService.GetStats:output_type -> clipper.v1.GetStatsResponse
-	9,  // 19: clipper.v1.InspectService.GetModelProfile:output_type -> clipper.v1.GetModelProfileResponse
-	18, // [18:20] is the sub-list for method output_type
-	16, // [16:18] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	12, // 15: clipper.v1.ReplicaProfile.latencies:type_name -> clipper.v1.LatencySample
+	19, // 16: clipper.v1.ExplainQueryResponse.answer_time:type_name -> google.protobuf.Timestamp
+	1,  // 17: clipper.v1.ExplainQueryResponse.outcome:type_name -> clipper.v1.ExplainQueryResponse.Outcome
+	20, // 18: clipper.v1.ExplainQueryResponse.reason:type_name -> clipper.v1.DefaultReason
+	21, // 19: clipper.v1.ExplainQueryResponse.timing:type_name -> clipper.v1.Timing
+	15, // 20: clipper.v1.ExplainQueryResponse.contributions:type_name -> clipper.v1.ExplainedContribution
+	22, // 21: clipper.v1.ExplainedContribution.contribution:type_name -> clipper.v1.Contribution
+	20, // 22: clipper.v1.ExplainedContribution.reason:type_name -> clipper.v1.DefaultReason
+	21, // 23: clipper.v1.ExplainedContribution.timing:type_name -> clipper.v1.Timing
+	2,  // 24: clipper.v1.InspectService.GetStats:input_type -> clipper.v1.GetStatsRequest
+	9,  // 25: clipper.v1.InspectService.GetModelProfile:input_type -> clipper.v1.GetModelProfileRequest
+	13, // 26: clipper.v1.InspectService.ExplainQuery:input_type -> clipper.v1.ExplainQueryRequest
+	3,  // 27: clipper.v1.InspectService.GetStats:output_type -> clipper.v1.GetStatsResponse
+	10, // 28: clipper.v1.InspectService.GetModelProfile:output_type -> clipper.v1.GetModelProfileResponse
+	14, // 29: clipper.v1.InspectService.ExplainQuery:output_type -> clipper.v1.ExplainQueryResponse
+	27, // [27:30] is the sub-list for method output_type
+	24, // [24:27] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_clipper_v1_inspect_proto_init() }
@@ -1420,13 +1821,14 @@ func file_clipper_v1_inspect_proto_init() {
 	if File_clipper_v1_inspect_proto != nil {
 		return
 	}
+	file_clipper_v1_predict_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clipper_v1_inspect_proto_rawDesc), len(file_clipper_v1_inspect_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   14,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

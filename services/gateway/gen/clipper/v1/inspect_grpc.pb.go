@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	InspectService_GetStats_FullMethodName        = "/clipper.v1.InspectService/GetStats"
 	InspectService_GetModelProfile_FullMethodName = "/clipper.v1.InspectService/GetModelProfile"
+	InspectService_ExplainQuery_FullMethodName    = "/clipper.v1.InspectService/ExplainQuery"
 )
 
 // InspectServiceClient is the client API for InspectService service.
@@ -38,6 +39,11 @@ type InspectServiceClient interface {
 	//
 	// NOT_FOUND: no such model, or no such version of it.
 	GetModelProfile(ctx context.Context, in *GetModelProfileRequest, opts ...grpc.CallOption) (*GetModelProfileResponse, error)
+	// Tells what happened to one query that this frontend has answered lately: who was asked, how long each part took,
+	// and why there was no prediction. Each of its processes remembers the last ones, without inputs and outputs.
+	//
+	// NOT_FOUND: no process of this frontend remembers its answer; the message tells how far back they remember.
+	ExplainQuery(ctx context.Context, in *ExplainQueryRequest, opts ...grpc.CallOption) (*ExplainQueryResponse, error)
 }
 
 type inspectServiceClient struct {
@@ -68,6 +74,16 @@ func (c *inspectServiceClient) GetModelProfile(ctx context.Context, in *GetModel
 	return out, nil
 }
 
+func (c *inspectServiceClient) ExplainQuery(ctx context.Context, in *ExplainQueryRequest, opts ...grpc.CallOption) (*ExplainQueryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainQueryResponse)
+	err := c.cc.Invoke(ctx, InspectService_ExplainQuery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InspectServiceServer is the server API for InspectService service.
 // All implementations must embed UnimplementedInspectServiceServer
 // for forward compatibility.
@@ -83,6 +99,11 @@ type InspectServiceServer interface {
 	//
 	// NOT_FOUND: no such model, or no such version of it.
 	GetModelProfile(context.Context, *GetModelProfileRequest) (*GetModelProfileResponse, error)
+	// Tells what happened to one query that this frontend has answered lately: who was asked, how long each part took,
+	// and why there was no prediction. Each of its processes remembers the last ones, without inputs and outputs.
+	//
+	// NOT_FOUND: no process of this frontend remembers its answer; the message tells how far back they remember.
+	ExplainQuery(context.Context, *ExplainQueryRequest) (*ExplainQueryResponse, error)
 	mustEmbedUnimplementedInspectServiceServer()
 }
 
@@ -98,6 +119,9 @@ func (UnimplementedInspectServiceServer) GetStats(context.Context, *GetStatsRequ
 }
 func (UnimplementedInspectServiceServer) GetModelProfile(context.Context, *GetModelProfileRequest) (*GetModelProfileResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetModelProfile not implemented")
+}
+func (UnimplementedInspectServiceServer) ExplainQuery(context.Context, *ExplainQueryRequest) (*ExplainQueryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainQuery not implemented")
 }
 func (UnimplementedInspectServiceServer) mustEmbedUnimplementedInspectServiceServer() {}
 func (UnimplementedInspectServiceServer) testEmbeddedByValue()                        {}
@@ -156,6 +180,24 @@ func _InspectService_GetModelProfile_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InspectService_ExplainQuery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainQueryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InspectServiceServer).ExplainQuery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InspectService_ExplainQuery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InspectServiceServer).ExplainQuery(ctx, req.(*ExplainQueryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InspectService_ServiceDesc is the grpc.ServiceDesc for InspectService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -170,6 +212,10 @@ var InspectService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetModelProfile",
 			Handler:    _InspectService_GetModelProfile_Handler,
+		},
+		{
+			MethodName: "ExplainQuery",
+			Handler:    _InspectService_ExplainQuery_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
