@@ -1,4 +1,4 @@
-"""Calls about batching: the settings of a version, and what frontends have learned of it. A part of `Client`."""
+"""Calls about the engine: how it batches, and what it has learned, counted and done. A part of `Client`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from clipper.v1 import admin_pb2, inspect_pb2
+from clipper_admin.convert import resources as convert
+from clipper_admin.resources import Explanation
 from clipper_rpc.errors import InvalidField
 
 _PROFILE = "/clipper.v1.InspectService/GetModelProfile"
+_EXPLAIN = "/clipper.v1.InspectService/ExplainQuery"
 _STATS = "/clipper.v1.InspectService/GetStats"
 _POLICIES = {
     "default": admin_pb2.Batching.POLICY_UNSPECIFIED,
@@ -92,6 +95,15 @@ class EngineClient(ABC):
     def get_stats(self) -> inspect_pb2.GetStatsResponse:
         """What a frontend has counted since its start; `live` makes rates of two such answers."""
         return self._ask_frontend(_STATS, inspect_pb2.GetStatsRequest(), inspect_pb2.GetStatsResponse)
+
+    def explain_query(self, query_id: int) -> Explanation:
+        """What happened to one of the queries that a frontend has answered lately. Of several, each knows its own.
+
+        Raises:
+            ClipperError: AnswerNotRemembered, with how far back it remembers; InvalidField for what is no id.
+        """
+        request = inspect_pb2.ExplainQueryRequest(query_id=query_id)
+        return convert.explanation(self._ask_frontend(_EXPLAIN, request, inspect_pb2.ExplainQueryResponse))
 
     def _model_version(self, model: str, version: str) -> admin_pb2.ModelVersion:
         request = admin_pb2.GetModelVersionRequest(model=model, version=version)

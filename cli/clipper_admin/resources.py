@@ -139,6 +139,48 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One model's part in a query that was answered."""
+
+    contribution: Contribution
+    reason: str
+    """Why it gave no answer, as in Prediction; empty when it did."""
+    explanation: str
+    """That in words, and where the query was when its time was up."""
+    timing: Timing | None
+    """Where the time of its answer went."""
+    hedged: bool
+    """Whether a second try answered, since another replica took too long."""
+    lost_replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What happened to one query."""
+
+    query_id: int
+    application: str
+    answered_at: datetime | None
+    """By the frontend's clock."""
+    outcome: str
+    """prediction, default or error."""
+    reason: str
+    """NO_MODEL, NO_REPLICA, LATE, OVERLOADED, MODEL_ERROR, REPLICA_LOST or LOW_CONFIDENCE; empty for a prediction."""
+    explanation: str
+    error_reason: str
+    """The reason that the error gave; empty unless the outcome is one."""
+    objective_us: int
+    deadline_us: int
+    """From arrival to the deadline: the objective, or less when the client had less time."""
+    timing: Timing
+    confidence: float
+    parts: tuple[Part, ...]
+    """Of the models that were asked."""
+    lost_replicas: int
+    """How many times a replica was lost while it had the query."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a model gave no answer to an input."""
 

@@ -15,6 +15,7 @@ from clipperctl.clusters import start, status, stop
 from clipperctl.completion import completion
 from clipperctl.declared import apply, diff, export
 from clipperctl.doctor import doctor
+from clipperctl.explain import explain
 from clipperctl.feedback import feedback
 from clipperctl.logs import logs
 from clipperctl.models import model
@@ -70,7 +71,7 @@ def cli(**_options: object) -> None:
 
 
 _COMMANDS = (
-    *(start, stop, status, top, doctor, logs),
+    *(start, stop, status, top, explain, doctor, logs),
     *(app, model, link, unlink, predict),
     *(policy, feedback),
     *(apply, diff, export),

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,18 @@ class Session:
         else:
             with self.connected("Asking") as connection:
                 yield connection.client
+
+    def frontends(self, stack: ExitStack) -> dict[str, Client]:
+        """A client of each frontend, by its address, for as long as the stack is open."""
+        from clipper_admin import Client
+
+        if self.frontend:
+            return {self.frontend: stack.enter_context(Client("", self.frontend))}
+        with self.connected("Looking for frontends") as connection:
+            addresses = {each.address for each in connection.client.list_instances() if each.kind == "frontend"}
+        if not addresses:
+            raise click.ClickException("No frontend has registered: nobody answers queries. See clipperctl doctor.")
+        return {address: stack.enter_context(Client("", address)) for address in sorted(addresses)}
 
     @contextmanager
     def working(self, doing: str) -> Iterator[None]:

@@ -56,38 +56,41 @@ class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic in its ty
 
 def explained(found: Prediction) -> list[str]:
     """Who has answered, and where the time went, a line for each."""
-    return [*map(_contributed, found.contributions), *([_timed(found.timing)] if found.timing is not None else [])]
+    return [*map(contributed, found.contributions), *([timed(found.timing)] if found.timing is not None else [])]
 
 
-def _contributed(found: Contribution) -> str:
+def contributed(found: Contribution) -> str:
+    """How a model answered."""
     who = f"{found.model}:{found.version}"
     if not found.latency_us:
         return f"{who} did not answer in time"
     how = "from the cache" if found.cached else f"replica {found.replica_id}"
     if found.joined:
         how += ", with an identical query that was under way"
-    return f"{who} answered after {_ms(found.latency_us)} ({how})"
+    return f"{who} answered after {ms(found.latency_us)} ({how})"
 
 
-def _timed(timing: Timing) -> str:
-    parts = [f"{_ms(timing.total_us)} in all"]
+def timed(timing: Timing) -> str:
+    """Where the time went."""
+    parts = [f"{ms(timing.total_us)} in all"]
     if timing.batch_rows:
-        linger = f" ({_ms(timing.linger_us)} of it for more to come)" if timing.linger_us else ""
+        linger = f" ({ms(timing.linger_us)} of it for more to come)" if timing.linger_us else ""
         parts += [
-            f"{_ms(timing.queue_us)} in the queue{linger}",
-            f"{_ms(timing.model_us)} in the model, in a batch of {timing.batch_rows}",
-            f"{_ms(timing.network_us)} on the way there and back",
+            f"{ms(timing.queue_us)} in the queue{linger}",
+            f"{ms(timing.model_us)} in the model, in a batch of {timing.batch_rows}",
+            f"{ms(timing.network_us)} on the way there and back",
         ]
     return ", ".join(parts)
 
 
-def _ms(micros: int) -> str:
-    return f"{micros / 1000:.3g} ms"
+def ms(micros: int) -> str:
+    """Microseconds as people say them."""
+    return f"{micros / 1000:.3g} ms" if micros < 999_500 else f"{micros / 1000:,.0f} ms"
 
 
 def latencies(found: Latencies) -> str:
     """Quantiles of latencies."""
-    return " / ".join(_ms(us) for us in (found.p50_us, found.p95_us, found.p99_us)) if found.mean_us else "-"
+    return " / ".join(ms(us) for us in (found.p50_us, found.p95_us, found.p99_us)) if found.mean_us else "-"
 
 
 def default_output(text: str) -> Any:

@@ -48,7 +48,7 @@ def top(session: Session, interval: float, count: int | None) -> None:
     if count is None and not (console.is_terminal and session.output == "table"):
         count = 1
     with ExitStack() as stack:
-        looks = _looks(_clients(session, stack), interval, count)
+        looks = _looks(session.frontends(stack), interval, count)
         if session.output == "json":
             for each in looks:
                 click.echo(json.dumps(each.to_json()))
@@ -63,19 +63,6 @@ def top(session: Session, interval: float, count: int | None) -> None:
             wide = Console(width=240)
             for each in looks:
                 wide.print(_tables(each))
-
-
-def _clients(session: Session, stack: ExitStack) -> dict[str, Client]:
-    """A client of each frontend, by its address."""
-    from clipper_admin import Client
-
-    if session.frontend:
-        return {session.frontend: stack.enter_context(Client("", session.frontend))}
-    with session.connected("Looking for frontends") as connection:
-        addresses = {each.address for each in connection.client.list_instances() if each.kind == "frontend"}
-    if not addresses:
-        raise click.ClickException("No frontend has registered: nobody answers queries. See clipperctl doctor.")
-    return {address: stack.enter_context(Client("", address)) for address in sorted(addresses)}
 
 
 def _looks(clients: dict[str, Client], interval_s: float, count: int | None) -> Iterator[Live]:

@@ -272,6 +272,20 @@ def test_top_shows_what_goes_on_while_it_looks(shell: Shell) -> None:
         asking.communicate()
 
 
+def test_explain_tells_what_happened_to_a_query(shell: Shell) -> None:
+    asked = shell.data("predict", "greeter", "what happened?", "--fresh")
+    told = shell.data("explain", str(asked["query_id"]))
+    assert (told["query_id"], told["application"], told["outcome"]) == (asked["query_id"], "greeter", "prediction")
+    (part,) = told["parts"]
+    assert part["contribution"] == asked["contributions"][0]
+    assert part["timing"]["batch_rows"] == 1
+    said = shell.ok("explain", str(asked["query_id"]))
+    assert f"Query {asked['query_id']} of application greeter got a prediction" in said
+    assert "shout:1 answered after" in said
+    assert "keeps its last 10000" in shell.fails(3, "explain", str(2**52))
+    assert "0 is not in the range" in shell.fails(2, "explain", "0")
+
+
 def test_the_doctor_finds_a_healthy_cluster_well_and_says_what_to_do_about_others(shell: Shell) -> None:
     findings = {each["subject"]: each for each in shell.data("doctor")}
     assert {each["verdict"] for each in findings.values()} <= {"ok", "warning"}

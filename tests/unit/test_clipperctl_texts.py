@@ -15,9 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from clipper.v1.predict_pb2 import DefaultReason
 from clipper_admin import ClipperException
 from clipper_admin.exceptions import AlreadyRunningException, NotRunningException
-from clipper_admin.resources import Contribution, Prediction, Timing
+from clipper_admin.resources import Contribution, Explanation, Part, Prediction, Timing
 from clipper_rpc.errors import (
     ApplicationExists,
     ApplicationNotFound,
@@ -29,6 +30,7 @@ from clipper_rpc.errors import (
     StaleRevision,
 )
 from clipperctl import output, texts
+from clipperctl.explain import told
 from clipperctl.main import cli, exit_code
 
 
@@ -252,3 +254,50 @@ def test_a_policys_parameter_is_a_name_with_a_number_or_a_word(text: str, expect
 def test_what_is_no_parameter_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(click.BadParameter, match="write eta="):
         texts.Parameter().convert(text, None, None)
+
+
+def explanation(reason: str, *, deadline_us: int = 20_000) -> Explanation:
+    asked = Contribution("sum", "1", weight=0.0 if reason else 1.0, latency_us=0 if reason else 6000, replica_id=2)
+    batch = Timing(queue_us=3000, linger_us=2000, batch_rows=8, model_us=2000, network_us=1000, total_us=6000)
+    none = Timing(0, 0, 0, 0, 0, total_us=20_000)
+    part = Part(asked, reason, "It waited." if reason else "", None if reason else batch, hedged=False, lost_replicas=0)
+    return Explanation(
+        query_id=7,
+        application="app",
+        answered_at=datetime.now(UTC),
+        outcome="default" if reason else "prediction",
+        reason=reason,
+        explanation="Too slow." if reason else "",
+        error_reason="",
+        objective_us=20_000,
+        deadline_us=deadline_us,
+        timing=none if reason else batch,
+        confidence=0.0 if reason else 1.0,
+        parts=(part,),
+        lost_replicas=0,
+    )
+
+
+def test_a_prediction_is_explained_with_who_answered_and_where_the_time_went() -> None:
+    first, time, answered = told(explanation(""))
+    assert first.startswith("Query 7 of application app got a prediction at 20")
+    assert first.endswith(" ago.")
+    assert time == (
+        "Time: 6 ms in all, 3 ms in the queue (2 ms of it for more to come), 2 ms in the model, in a batch of 8, "
+        "1 ms on the way there and back; the objective is 20 ms"
+    )
+    assert answered == "  sum:1 answered after 6 ms (replica 2)"
+
+
+def test_a_default_is_explained_with_its_cause_and_what_to_do() -> None:
+    assert told(explanation("LATE", deadline_us=5000))[1:] == [
+        "Why: Too slow. (LATE)",
+        "Time: 20 ms in all; the objective is 20 ms, but the client had time for 5 ms only",
+        "  sum:1 gave no answer, LATE: It waited.",
+        "See how fast it is, and how many wait:  clipperctl model profile sum;  clipperctl top",
+    ]
+
+
+@pytest.mark.parametrize("reason", [each for each in DefaultReason.keys() if not each.endswith("UNSPECIFIED")])  # noqa: SIM118
+def test_for_each_reason_there_is_something_to_do(reason: str) -> None:
+    assert "clipperctl" in told(explanation(reason.removeprefix("DEFAULT_REASON_")))[-1]

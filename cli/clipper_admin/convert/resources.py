@@ -9,17 +9,19 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
-from clipper.v1 import admin_pb2, predict_pb2, trial_pb2
+from clipper.v1 import admin_pb2, inspect_pb2, predict_pb2, trial_pb2
 from clipper_admin.convert.values import from_output, to_output
 from clipper_admin.resources import (
     Application,
     Contribution,
     Description,
+    Explanation,
     Failure,
     Instance,
     Link,
     Model,
     ModelVersion,
+    Part,
     Prediction,
     Replica,
     Timing,
@@ -145,21 +147,34 @@ def description(found: predict_pb2.DescribeApplicationResponse) -> Description:
 
 def prediction(found: predict_pb2.PredictResponse) -> Prediction:
     """One answer."""
-    reason = predict_pb2.DefaultReason.Name(found.default_reason).removeprefix("DEFAULT_REASON_")
     return Prediction(
         query_id=found.query_id,
         output=from_output(found.output),
         default=found.default,
-        default_reason=reason if found.default else "",
+        default_reason=_reason(found.default_reason),
         default_explanation=found.default_explanation,
         confidence=found.confidence,
         timing=_timing(found.timing) if found.HasField("timing") else None,
-        contributions=tuple(
-            Contribution(
-                each.model, each.version, each.weight, each.latency_us, each.replica_id, each.cached, each.joined
-            )
-            for each in found.contributions
-        ),
+        contributions=tuple(map(_contribution, found.contributions)),
+    )
+
+
+def explanation(found: inspect_pb2.ExplainQueryResponse) -> Explanation:
+    """What happened to a query."""
+    return Explanation(
+        query_id=found.query_id,
+        application=found.application,
+        answered_at=_time(found.answer_time),
+        outcome=inspect_pb2.ExplainQueryResponse.Outcome.Name(found.outcome).removeprefix("OUTCOME_").lower(),
+        reason=_reason(found.reason),
+        explanation=found.explanation,
+        error_reason=found.error_reason,
+        objective_us=found.objective_us,
+        deadline_us=found.deadline_us,
+        timing=_timing(found.timing),
+        confidence=found.confidence,
+        parts=tuple(map(_part, found.contributions)),
+        lost_replicas=found.lost_replicas,
     )
 
 
@@ -180,6 +195,31 @@ def answer(found: trial_pb2.ModelVersionAnswer) -> object:
 def error(found: status_pb2.Status) -> ClipperError:
     """The error that a status within a message stands for."""
     return from_status(Status(Code(found.code), found.message, found.SerializeToString()))
+
+
+def _part(found: inspect_pb2.ExplainedContribution) -> Part:
+    return Part(
+        contribution=_contribution(found.contribution),
+        reason=_reason(found.reason),
+        explanation=found.explanation,
+        timing=_timing(found.timing) if found.HasField("timing") else None,
+        hedged=found.hedged,
+        lost_replicas=found.lost_replicas,
+    )
+
+
+def _contribution(found: predict_pb2.Contribution) -> Contribution:
+    return Contribution(
+        found.model, found.version, found.weight, found.latency_us, found.replica_id, found.cached, found.joined
+    )
+
+
+def _reason(number: int) -> str:
+    """The name of a DefaultReason; empty for none."""
+    if not number:
+        return ""
+    known = predict_pb2.DefaultReason.DESCRIPTOR.values_by_number.get(number)
+    return known.name.removeprefix("DEFAULT_REASON_") if known is not None else str(number)
 
 
 def _timing(found: predict_pb2.Timing) -> Timing:
