@@ -1,6 +1,6 @@
 // Command clipper-gateway serves Clipper's REST, translated to gRPC. See --help.
 //
-// Reading order: this file, server, rest (with values and transfer), admin, aip, upstream.
+// Reading order: this file, server, rest (with values and transfer), admin, status, aip, upstream.
 package main
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/clipper-serve/clipper/services/gateway/rest"
 	"github.com/clipper-serve/clipper/services/gateway/server"
 	"github.com/clipper-serve/clipper/services/gateway/settings"
+	"github.com/clipper-serve/clipper/services/gateway/status"
 	"github.com/clipper-serve/clipper/services/gateway/traces"
 	"github.com/clipper-serve/clipper/services/gateway/upstream"
 )
@@ -103,7 +104,7 @@ func run(ctx context.Context, chosen *settings.Settings, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
-	adminPort, err := adminPort(manager, frontend)
+	adminPort, err := adminPort(manager, frontend, frontends)
 	if err != nil {
 		return err
 	}
@@ -150,21 +151,23 @@ func queryPort(
 	return &server.Port{Name: "query", Check: frontend.Check, Description: description, Handler: handler}, nil
 }
 
-func adminPort(manager, frontend *upstream.Pool) (*server.Port, error) {
+func adminPort(manager, frontend *upstream.Pool, frontends *metrics.Frontends) (*server.Port, error) {
 	description, err := openapi.Admin(version)
 	if err != nil {
 		return nil, err
 	}
 	client := pb.NewAdminServiceClient(manager)
+	inspect := metrics.Inspected{InspectServiceClient: pb.NewInspectServiceClient(frontend), Frontends: frontends}
 	generated := aip.New(description)
 	background := context.Background()
 	if err := errors.Join(
 		pb.RegisterAdminServiceHandlerClient(background, generated, client),
-		pb.RegisterInspectServiceHandlerClient(background, generated, pb.NewInspectServiceClient(frontend)),
+		pb.RegisterInspectServiceHandlerClient(background, generated, inspect),
 	); err != nil {
 		return nil, err
 	}
-	return &server.Port{Name: "admin", Check: manager.Check, Description: description, Handler: admin.New(client, generated)}, nil
+	handler := status.New(frontends, admin.New(client, generated))
+	return &server.Port{Name: "admin", Check: manager.Check, Description: description, Handler: handler}, nil
 }
 
 // tellReady writes one line to an inherited file descriptor, for the parent that waits for it.

@@ -22,6 +22,7 @@ type Manager struct {
 	applications []*pb.Application
 	versions     []*pb.ModelVersion
 	replicas     []*pb.Replica
+	instances    []*pb.Instance
 	// PageSize cuts pages to this size, to make lists have several.
 	PageSize int
 }
@@ -31,6 +32,20 @@ func (m *Manager) AddReplica(replica *pb.Replica) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.replicas = append(m.replicas, replica)
+}
+
+// AddInstance has a process register.
+func (m *Manager) AddInstance(instance *pb.Instance) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.instances = append(m.instances, instance)
+}
+
+// ListInstances lists all.
+func (m *Manager) ListInstances(context.Context, *pb.ListInstancesRequest) (*pb.ListInstancesResponse, error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return &pb.ListInstancesResponse{Instances: m.instances}, nil
 }
 
 // Register adds the manager's service to a server.

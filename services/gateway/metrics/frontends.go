@@ -42,37 +42,72 @@ func NewFrontends(
 	return &Frontends{manager: manager, configured: configured, dial: dial, connections: map[string]Connection{}}
 }
 
+// Told is what one frontend has counted.
+type Told struct {
+	Address string
+	Stats   *pb.GetStatsResponse
+}
+
 // Stats are what the frontends that answer have counted.
 func (f *Frontends) Stats(ctx context.Context) []*pb.GetStatsResponse {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	connections := f.reached(ctx)
-	answers := make([]*pb.GetStatsResponse, len(connections))
-	var asking sync.WaitGroup
-	for i, connection := range connections {
-		asking.Go(func() {
-			// One that does not answer is left out: it may be about to stop.
-			answers[i], _ = pb.NewInspectServiceClient(connection).GetStats(ctx, &pb.GetStatsRequest{})
-		})
-	}
-	asking.Wait()
 	var found []*pb.GetStatsResponse
-	for _, answer := range answers {
-		if answer != nil {
-			found = append(found, answer)
+	for _, told := range f.Each(ctx) {
+		found = append(found, told.Stats)
+	}
+	return found
+}
+
+// Each is what each frontend that answers has counted.
+func (f *Frontends) Each(ctx context.Context) []Told {
+	var found []Told
+	for _, answer := range ask(ctx, f, pb.InspectServiceClient.GetStats, &pb.GetStatsRequest{}) {
+		if answer.err == nil { // one that does not answer is left out: it may be about to stop
+			found = append(found, Told{answer.address, answer.response})
 		}
 	}
 	return found
 }
 
+// An answer is what one frontend says to a question.
+type answer[R any] struct {
+	address  string
+	response R
+	err      error
+}
+
+// ask puts one question to all frontends at once.
+func ask[Q, R any](
+	ctx context.Context, f *Frontends, method func(pb.InspectServiceClient, context.Context, Q, ...grpc.CallOption) (R, error), question Q,
+) []answer[R] {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	reached := f.reached(ctx)
+	answers := make([]answer[R], len(reached))
+	var asking sync.WaitGroup
+	for i, each := range reached {
+		asking.Go(func() {
+			response, err := method(pb.NewInspectServiceClient(each), ctx, question)
+			answers[i] = answer[R]{each.address, response, err}
+		})
+	}
+	asking.Wait()
+	return answers
+}
+
+// A frontend is a connection to one, and where it leads.
+type frontend struct {
+	Connection
+	address string
+}
+
 // reached returns a connection to each frontend.
-func (f *Frontends) reached(ctx context.Context) []Connection {
+func (f *Frontends) reached(ctx context.Context) []frontend {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if time.Since(f.learned) > knownFor {
 		f.learn(ctx)
 	}
-	var found []Connection
+	var found []frontend
 	for _, address := range f.addresses {
 		connection := f.connections[address]
 		if connection == nil {
@@ -83,7 +118,7 @@ func (f *Frontends) reached(ctx context.Context) []Connection {
 			connection = made
 			f.connections[address] = made
 		}
-		found = append(found, connection)
+		found = append(found, frontend{connection, address})
 	}
 	return found
 }

@@ -71,6 +71,8 @@ func route(path string) string {
 		return path
 	}
 	switch {
+	case path == "/" || path == "/status" || strings.HasPrefix(path, "/status/"):
+		return "/status"
 	case strings.HasPrefix(path, "/v1/"):
 		return "/v1"
 	case strings.HasPrefix(path, "/admin/"):
