@@ -2,8 +2,10 @@ package fake
 
 import (
 	"context"
+	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/clipper-serve/clipper/services/gateway/gen/clipper/v1"
 )
@@ -12,7 +14,10 @@ import (
 type Inspected struct {
 	pb.UnimplementedInspectServiceServer
 
-	Stats     *pb.GetStatsResponse
+	mutex sync.Mutex
+	Stats *pb.GetStatsResponse
+	// Grow, where it is set, is done to Stats before each look at them.
+	Grow      func(*pb.GetStatsResponse)
 	Explained map[int64]*pb.ExplainQueryResponse
 	// Unknown is the answer about other queries.
 	Unknown error
@@ -20,7 +25,12 @@ type Inspected struct {
 
 // GetStats tells what was counted.
 func (i *Inspected) GetStats(context.Context, *pb.GetStatsRequest) (*pb.GetStatsResponse, error) {
-	return i.Stats, nil
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	if i.Grow != nil {
+		i.Grow(i.Stats)
+	}
+	return proto.CloneOf(i.Stats), nil
 }
 
 // ExplainQuery tells of the queries that it knows.

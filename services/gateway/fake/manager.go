@@ -175,6 +175,19 @@ func (m *Manager) GetModel(_ context.Context, request *pb.GetModelRequest) (*pb.
 	return nil, Fail(codes.NotFound, "MODEL_NOT_FOUND", fmt.Sprintf("No model %q.", request.GetModel()), 0)
 }
 
+// ListModels lists the models of all active versions.
+func (m *Manager) ListModels(context.Context, *pb.ListModelsRequest) (*pb.ListModelsResponse, error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	response := &pb.ListModelsResponse{}
+	for _, version := range m.versions {
+		if version.GetState() == pb.ModelVersion_STATE_ACTIVE {
+			response.Models = append(response.Models, &pb.Model{Name: version.GetModel(), CurrentVersion: version.GetVersion()})
+		}
+	}
+	return response, nil
+}
+
 // CreateModelVersion adds a version.
 func (m *Manager) CreateModelVersion(
 	_ context.Context, request *pb.CreateModelVersionRequest,

@@ -93,10 +93,10 @@ function show({ applications, models, versions, replicas, instances }, seen) {
     Models: models.length,
     Replicas: replicas.length,
     Frontends: instances.filter((each) => each.kind === "KIND_FRONTEND").length,
-    "Cache": bytes(seen.now.cacheBytes),
+    Cache: bytes(seen.now.cacheBytes),
   });
   table("applications", "No application is registered: clipperctl app register",
-    ["Application", "#Queries/s", "#Last minutes", "#p50", "#p99", "#Objective", "#Defaults", "Why not", "Models"], rows.map((row) => row.cells));
+    ["Application", "#Queries/s", "#Last 2 minutes", "#p50", "#p99", "#Objective", "#Defaults", "Why not", "Models"], rows.map((row) => row.cells));
   table("models", "No model is deployed: clipperctl model deploy",
     ["Model", "Replicas", "#Inputs/s", "#Inputs/batch", "#Batch p99", "#Waiting", "#From cache", "Errors"],
     models.flatMap((each) => ofModel(each, versions, replicas, seen, rate)));
@@ -243,17 +243,15 @@ function counts(pairs) {
 }
 
 function weights(rows, withBars) {
-  const made = document.createElement("div");
+  const made = element("div", "", withBars ? "weights" : "");
   for (const { model, part, words } of rows) {
-    const row = element("div", "", withBars ? "weight" : "");
-    row.append(element("span", model));
+    made.append(element(withBars ? "span" : "div", model, "model"));
     if (withBars) {
       const bar = drawing("0 0 100 10");
       bar.append(drawn("rect", { width: 100, height: 10, rx: 2 }));
       bar.append(drawn("rect", { width: 100 * Math.min(1, Math.max(0, part)), height: 10, rx: 2, class: "full" }));
-      row.append(bar, element("span", words));
+      made.append(bar, element("span", words));
     }
-    made.append(row);
   }
   return made;
 }
