@@ -87,7 +87,9 @@ def told(found: Explanation) -> list[str]:
     for part in found.parts:
         asked = part.contribution
         if part.reason:
-            lines.append(f"  {_named(asked.model, asked.version)} gave no answer, {part.reason}: {part.explanation}")
+            more = part.explanation.removeprefix(found.explanation).strip()  # what was not said above
+            said = f", {part.reason}" if part.reason != found.reason else ""
+            lines.append(f"  {_named(asked.model, asked.version)} gave no answer{said}{f': {more}' if more else ''}")
         else:
             weight = "" if asked.weight in (0, 1) else f", weight {asked.weight:.3g}"
             hedged = ", a second try" if part.hedged else ""

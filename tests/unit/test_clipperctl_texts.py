@@ -260,7 +260,14 @@ def explanation(reason: str, *, deadline_us: int = 20_000) -> Explanation:
     asked = Contribution("sum", "1", weight=0.0 if reason else 1.0, latency_us=0 if reason else 6000, replica_id=2)
     batch = Timing(queue_us=3000, linger_us=2000, batch_rows=8, model_us=2000, network_us=1000, total_us=6000)
     none = Timing(0, 0, 0, 0, 0, total_us=20_000)
-    part = Part(asked, reason, "It waited." if reason else "", None if reason else batch, hedged=False, lost_replicas=0)
+    part = Part(
+        asked,
+        reason,
+        "Too slow. It waited." if reason else "",
+        None if reason else batch,
+        hedged=False,
+        lost_replicas=0,
+    )
     return Explanation(
         query_id=7,
         application="app",
@@ -293,7 +300,7 @@ def test_a_default_is_explained_with_its_cause_and_what_to_do() -> None:
     assert told(explanation("LATE", deadline_us=5000))[1:] == [
         "Why: Too slow. (LATE)",
         "Time: 20 ms in all; the objective is 20 ms, but the client had time for 5 ms only",
-        "  sum:1 gave no answer, LATE: It waited.",
+        "  sum:1 gave no answer: It waited.",
         "See how fast it is, and how many wait:  clipperctl model profile sum;  clipperctl top",
     ]
 

@@ -92,7 +92,7 @@ function show({ applications, models, versions, replicas, instances }, seen) {
     Applications: applications.length,
     Models: models.length,
     Replicas: replicas.length,
-    Frontends: instances.filter((each) => each.kind === "KIND_FRONTEND").length,
+    Frontends: new Set(instances.filter((each) => each.kind === "KIND_FRONTEND").map((each) => each.address)).size,
     Cache: bytes(seen.now.cacheBytes),
   });
   table("applications", "No application is registered: clipperctl app register",
