@@ -11,6 +11,7 @@ endpoint   the text over HTTP
 siblings   several processes tell as one
 context    what a call brings along: a request id, a trace
 tracing    spans, where they are asked for
+forks      what OpenTelemetry must not do in a forked child
 
 Counting happens on the way of a query, so it costs an addition or two; all that OpenTelemetry does happens when
 somebody looks, in a thread.

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clipper_rpc.telemetry.families import Buckets, Collect, Family, Kind
+from clipper_rpc.telemetry.forks import without_fork_handler
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric
@@ -87,7 +88,7 @@ class Exposition:
 
         registry = CollectorRegistry()
         reader = Reader(scope_info_enabled=False, registry=registry)
-        provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+        provider = without_fork_handler(MeterProvider)([reader], resource=resource, shutdown_on_exit=False)
         metrics.set_meter_provider(provider)  # for models that count with OpenTelemetry themselves
         provider.get_meter("clipper").create_observable_gauge(
             "clipper.build_info",

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from clipper_rpc.telemetry.context import TRACEPARENT, TRACESTATE, Metadata
+from clipper_rpc.telemetry.forks import without_fork_handler
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -80,7 +81,7 @@ class Tracing:
 
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"clipper-{process}"}
         version = importlib.metadata.version("clipper-serve")
-        self.provider: TracerProvider = TracerProvider(
+        self.provider: TracerProvider = without_fork_handler(TracerProvider)(
             resource=Resource.create({**named, "service.version": version, "process.pid": os.getpid()}),
             shutdown_on_exit=False,
         )
