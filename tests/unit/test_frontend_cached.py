@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clipper_frontend.cache import PredictionCache
 from clipper_frontend.cached import MAX_INPUT_BYTES, CachedDispatcher, Counts
 from clipper_frontend.deadlines import Deadlines
-from clipper_frontend.query import Batch, Query, Reason
+from clipper_frontend.query import JOINED, SENT, WAITED, Batch, Query, Reason
 from clipper_frontend.routes import Application, Link, Model, RouteTable, Version
 
 S = 1_000 * MS
@@ -561,3 +561,24 @@ def test_a_thousand_callers_that_leave_at_random_leave_nothing_behind(seed: int)
     assert plant.clock.pending_timers == 0
     assert queries_held() == others
     assert len(cache) <= 200
+
+
+# Where a late query was
+
+
+def test_a_late_query_knows_whether_a_replica_had_it() -> None:
+    house = House()
+    waiting, sent = house.ask(b"waits"), house.ask(b"sent", in_ms=50)
+    house.engine.send(house.engine.queries[1])
+    house.clock.advance(100 * MS)
+    assert [(query.reason, query.problem) for query in (waiting, sent)] == [(Reason.LATE, WAITED), (Reason.LATE, SENT)]
+
+
+def test_a_late_query_that_has_joined_says_so_and_the_first_one_where_they_both_were() -> None:
+    house = House()
+    first, joined = house.ask(in_ms=50), house.ask(in_ms=40)
+    house.engine.send(house.engine.waiting[-1])
+    house.clock.advance(100 * MS)
+    assert {query.reason for query in (first, joined)} == {Reason.LATE}
+    assert {first.problem, joined.problem} <= {SENT, JOINED}
+    assert JOINED in {first.problem, joined.problem}

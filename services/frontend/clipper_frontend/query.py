@@ -172,13 +172,19 @@ class Query:
 
     def expire(self) -> None:
         """Ends it since its deadline has passed. `problem` tells where it was then."""
-        where = JOINED if self.has_joined else SENT if self.transit is not None else WAITED
-        self.fail(Reason.REPLICA_LOST if self.losses else Reason.LATE, where)
+        self.fail(Reason.REPLICA_LOST if self.losses else Reason.LATE, self._where())
 
     def leave(self) -> None:
         """Ends it without telling anybody: its caller has left."""
         if not self.is_done:
             self._end()
+
+    def _where(self) -> str:
+        if self.has_joined:
+            return JOINED
+        waits_for = self.queue if self.is_waiting else None  # where there is a cache, a query that asks for it
+        carried = waits_for if isinstance(waits_for, Query) else self
+        return SENT if carried.is_out else WAITED
 
     def _end(self) -> Callable[[Query], None]:
         self.is_done = True
