@@ -40,6 +40,7 @@ from clipper_frontend.observing import Observer
 from clipper_frontend.outputs import Outputs
 from clipper_frontend.pool import Limits
 from clipper_frontend.predictor import Predictor
+from clipper_frontend.recent import Recent
 from clipper_frontend.routes import Application, Batching, Link, Model, Replica, RouteTable, Version
 from clipper_frontend.runtime import Answer, Description, Lost, Predictions
 from clipper_frontend.service import PredictService
@@ -93,7 +94,7 @@ class Call:
 def frontend(*, counts: bool, rows: int) -> tuple[FakeClock, PredictService]:
     """The frontend's Python between a call and a replica."""
     clock = FakeClock()
-    observer = Observer(Metrics(clock))
+    observer = Observer(Metrics(clock), recent=Recent(10_000))
     limits = Limits(rows, 10_000, 2, 3, 1_000_000)
     replies = Replies(clock)
     connect = observer.metrics.counting(lambda *_: replies) if counts else lambda *_: replies

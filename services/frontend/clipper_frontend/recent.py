@@ -2,14 +2,13 @@
 
 Rules of this file
  1. Pure: no clock. It holds on to no query, input or output.
- 2. One tuple per query, built when it is answered, and nothing else: what it means is found out when somebody asks.
- 3. A process's ids are consecutive within ranges, so that an id's place is the id modulo the size. What is in a place
-    is known by its id; the last one that came there stays.
+ 2. One tuple per query, built when it is answered, and nothing else: what it means, and where it is, is found out when
+    somebody asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,9 +20,7 @@ _MOST_PROBLEM = 512
 """Characters that are kept of what a model said of its error."""
 
 _Entry = tuple[Any, ...]
-"""The fields of a Remembered, as many as were given."""
-_ALONE = 12
-"""How many are given of a query that one model was asked; the time of the answer is the last."""
+"""The first fields of a Remembered, as many as there is something to tell of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +28,18 @@ class Remembered:
     """A query that was answered, or one model's part in it; the fields are those of query.Query."""
 
     query_id: int
+    answered_ns: int
+    """When the caller was answered."""
     route: Route
     version: Version | None
     arrived_ns: int
     deadline_ns: int
     batch: Batch | None
-    reason: Reason
-    kind: str
-    problem: str
-    losses: int
     has_joined: bool
-    answered_ns: int
-    """When the caller was answered."""
+    losses: int
+    reason: Reason = Reason.NONE
+    kind: str = ""
+    problem: str = ""
     model: str = ""
     """The one that was asked, if several were."""
     weight: float = 1.0
@@ -62,46 +59,65 @@ class Recent:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._entries: list[_Entry | None] = [None] * size
+        self._entries: deque[_Entry] = deque(maxlen=size)
+        self._append = self._entries.append
 
     def remember(self, query: AnyQuery, now_ns: int) -> None:
         """Keeps what there is to tell of a query that is being answered."""
-        entry = _joint(query, now_ns) if isinstance(query, JointQuery) else _entry(query, now_ns)
-        self._entries[query.query_id % self.size] = entry
+        if type(query) is not Query or query.reason:
+            self._append(_joint(query, now_ns) if isinstance(query, JointQuery) else _entry(query, now_ns))
+            return
+        self._append(  # as _entry, but for what is not there to tell: this is for every query
+            (
+                query.query_id,
+                now_ns,
+                query.route,
+                query.version,
+                query.arrived_ns,
+                query.deadline_ns,
+                query.batch,
+                query.has_joined,
+                query.losses,
+            )
+        )
 
     def find(self, query_id: int) -> Remembered | None:
-        """What is known of a query; None when it was not answered here, or too long ago."""
-        entry = self._entries[query_id % self.size]
-        if entry is None or entry[0] != query_id:
-            return None
-        if len(entry) == _ALONE:
-            return Remembered(*entry)
-        *fields, members = entry
-        return replace(Remembered(*fields), members=tuple(Remembered(*each) for each in members))
+        """What is known of a query; None when it was not answered here, or too long ago. Looks at all of them."""
+        for entry in reversed(self._entries):
+            if entry[0] == query_id:
+                if len(entry) < _WITH_MEMBERS:
+                    return Remembered(*entry)
+                *fields, members = entry
+                return replace(Remembered(*fields), members=tuple(Remembered(*each) for each in members))
+        return None
 
     def oldest_ns(self) -> int | None:
-        """When the oldest answer that is remembered was given; None when there is none. Looks at all of them."""
-        return min(self._times(), default=None)
-
-    def _times(self) -> Iterator[int]:
-        return (entry[_ALONE - 1] for entry in self._entries if entry is not None)
+        """When the oldest answer that is remembered was given; None when there is none."""
+        return self._entries[0][1] if self._entries else None
 
 
-def _entry(query: Query, now_ns: int) -> _Entry:
+_WITH_MEMBERS = 16
+"""How long an entry of several models is."""
+
+
+def _entry(query: AnyQuery, now_ns: int) -> _Entry:
     return (
         query.query_id,
+        now_ns,
         query.route,
         query.version,
         query.arrived_ns,
         query.deadline_ns,
-        query.batch,
+        *((query.batch, query.has_joined, query.losses) if isinstance(query, Query) else _parts(query)),
         query.reason,
         query.kind,
-        query.problem and query.problem[:_MOST_PROBLEM],
-        query.losses,
-        query.has_joined,
-        now_ns,
+        query.problem[:_MOST_PROBLEM],
     )
+
+
+def _parts(query: JointQuery) -> _Entry:
+    last = query.last
+    return None if last is None else last.batch, False, sum(member.losses for member in query.members)
 
 
 def _joint(query: JointQuery, now_ns: int) -> _Entry:
@@ -109,21 +125,4 @@ def _joint(query: JointQuery, now_ns: int) -> _Entry:
         (*_entry(member, now_ns), model, query.weights.get(model, 0.0))
         for model, member in zip(query.models, query.members, strict=True)
     )
-    return (
-        query.query_id,
-        query.route,
-        query.version,
-        query.arrived_ns,
-        query.deadline_ns,
-        query.last.batch if query.last is not None else None,
-        query.reason,
-        query.kind,
-        query.problem and query.problem[:_MOST_PROBLEM],
-        sum(member.losses for member in query.members),
-        False,
-        now_ns,
-        "",
-        1.0,
-        query.confidence,
-        members,
-    )
+    return (*_entry(query, now_ns), "", 1.0, query.confidence, members)
