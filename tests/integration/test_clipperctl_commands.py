@@ -12,6 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from clusters import until
@@ -282,6 +283,12 @@ def test_explain_tells_what_happened_to_a_query(shell: Shell) -> None:
     said = shell.ok("explain", str(asked["query_id"]))
     assert f"Query {asked['query_id']} of application greeter got a prediction" in said
     assert "shout:1 answered after" in said
+    admin = f"http://{shell.data('status')['addresses']['admin']}"
+    over_rest = httpx.get(f"{admin}/v1/queries/{asked['query_id']}:explain").json()
+    assert (over_rest["application"], over_rest["outcome"]) == ("greeter", "OUTCOME_PREDICTION")
+    page, stats = httpx.get(f"{admin}/"), httpx.get(f"{admin}/status/stats").json()
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "greeter" in [each["application"] for each in stats["frontends"][0]["stats"]["applications"]]
     assert "keeps its last 10000" in shell.fails(3, "explain", str(2**52))
     assert "0 is not in the range" in shell.fails(2, "explain", "0")
 
