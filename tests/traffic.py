@@ -105,4 +105,4 @@ def flawless(connection: ClipperConnection, application: str, *, askers: int = 2
         traffic.goes_on()
     finally:
         traffic.stop()
-    assert traffic.failures == []
+    assert traffic.failures == [], traffic.failures[:5]

@@ -81,7 +81,9 @@ class Cluster:
         if redis := self._commands.redis():
             await self._up(redis)
         # At once, since most of a start is imports: the frontend waits for the manager by itself.
-        await self._up(self._commands.manager(), self._commands.frontend(), self._commands.gateway())
+        await self._up(self._commands.manager(), self._commands.frontend())
+        # The gateway starts at once; before the frontend it would find nobody, and look again only after a while.
+        await self._up(self._commands.gateway())
         self._state = State.RUNNING
         for deployment in self._wanted.values():
             self._start_replicas(deployment)
