@@ -843,7 +843,9 @@ async def test_an_old_connection_ends_without_an_error_for_anyone(wire: Wire) ->
     held = await calls.next()
     until_ns = now_ns() + 1_000_000_000
     while now_ns() < until_ns:
-        assert (await ask(caller, ECHO, b"x")).status.message == ""
+        message = (await ask(caller, ECHO, b"x")).status.message
+        # grpcio's own client gives up a call that crosses the server's GOAWAY, and says so; ours asks again.
+        assert message == "" or (wire.client != "native" and "GOAWAY" in message)
         await asyncio.sleep(0.01)
     held.reply(b"still")
     assert (await asked).payload == b"still"
