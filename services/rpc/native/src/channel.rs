@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::bridge::{lock, Bridge, Command};
+use crate::called::{Body, Call};
 use crate::calls::{headers_of, sendable, Outcome, Replies};
-use crate::client::{self, Body, Call, Caller, Teller};
+use crate::client;
 use crate::grpc::Status;
 use crate::guard::guarded;
 use crate::module::{invalid, Clock, Done};
@@ -19,6 +20,7 @@ use crate::net::Address;
 use crate::pulse::Keepalive;
 use crate::runtime;
 use crate::streams::{CalledStream, Shared};
+use crate::teller::{Caller, Teller};
 use crate::tls::{self, Identity};
 
 /// The server's name, the certificates by which it must be vouched for, and the client's certificate and key.

@@ -1,28 +1,21 @@
-//! A channel on the wire's thread: one connection, made when first needed and again when it breaks, and one task per
-//! call.
+//! A channel on the wire's thread: one connection, made when first needed and again when it breaks.
 
 use std::future::pending;
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use h2::{Reason, RecvStream, SendStream};
-use http::header::{HeaderMap, CONTENT_TYPE, TE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use pyo3::{Py, PyAny};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout, Instant};
+use tokio::time::{timeout, Instant};
 
-use crate::bridge::{Bridge, Event};
-use crate::calls::{Outcome, Replied, Replies};
+use crate::called::{self, Call};
+use crate::calls::Outcome;
 use crate::grpc::{self, Status};
-use crate::message::{self, Broken, Message, Reader, Room};
+use crate::message::{self, Room};
 use crate::net::{self, Address, Stream};
 use crate::pulse::{Keepalive, Listening, Pulse};
-use crate::streams::{Came, Ended, Headed, Shared, Writable};
 use crate::tls;
 
 /// How long connecting may take.
@@ -34,110 +27,6 @@ const LAST_BACKOFF: Duration = Duration::from_secs(2);
 /// How many cancelled calls are remembered (for a second), so that what still comes for them is dropped at once.
 const CANCELLED_STREAMS: usize = 4096;
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("clipper-native/", env!("CARGO_PKG_VERSION")));
-
-/// Whom to tell about a call.
-pub enum Caller {
-    Unary {
-        done: Arc<Mutex<Option<Py<PyAny>>>>,
-    },
-    Stream {
-        shared: Arc<Shared>,
-        /// Whether it is told what comes ahead of the first response.
-        wants_head: bool,
-    },
-}
-
-/// What is sent.
-pub enum Body {
-    /// A framed message.
-    One(Bytes),
-    /// Framed messages, as they come.
-    Many(mpsc::UnboundedReceiver<Bytes>),
-}
-
-/// A call to be made.
-pub struct Call {
-    pub uri: Uri,
-    pub body: Body,
-    pub metadata: HeaderMap,
-    pub deadline: Option<Instant>,
-    pub cancel: Option<oneshot::Receiver<()>>,
-    pub teller: Teller,
-    /// Whether it was sent once already, to a peer that did not look at it.
-    pub is_second_try: bool,
-}
-
-/// Tells Python the outcome of a call, exactly once, however its task ends.
-pub struct Teller {
-    bridge: Arc<Bridge>,
-    replies: Arc<Replies>,
-    caller: Option<Caller>,
-}
-
-impl Teller {
-    pub fn new(bridge: Arc<Bridge>, replies: Arc<Replies>, caller: Caller) -> Self {
-        Teller {
-            bridge,
-            replies,
-            caller: Some(caller),
-        }
-    }
-
-    fn headed(&self, headers: &mut HeaderMap) {
-        if let Some(Caller::Stream {
-            shared,
-            wants_head: true,
-        }) = &self.caller
-        {
-            let headers = std::mem::take(headers);
-            self.bridge.push(Box::new(Headed(shared.clone(), headers)));
-        }
-    }
-
-    fn writable(&self) {
-        if let Some(Caller::Stream { shared, .. }) = &self.caller {
-            self.bridge.push(Box::new(Writable(shared.clone())));
-        }
-    }
-
-    fn came(&self, message: Message) {
-        if let Some(Caller::Stream { shared, .. }) = &self.caller {
-            self.bridge.push(Box::new(Came(shared.clone(), message)));
-        }
-    }
-
-    pub fn ended(&mut self, outcome: Outcome) {
-        let replies = self.replies.clone();
-        let event: Box<dyn Event> = match self.caller.take() {
-            Some(Caller::Unary { done }) => Box::new(Replied { replies, done, outcome }),
-            Some(Caller::Stream { shared, .. }) => {
-                shared.close();
-                Box::new(Ended(shared, Some((replies, outcome))))
-            }
-            None => return,
-        };
-        self.bridge.push(event);
-    }
-
-    /// Nobody wants to hear any more.
-    fn forget(&mut self) {
-        if let Some(Caller::Stream { shared, .. }) = self.caller.take() {
-            shared.close();
-        }
-    }
-}
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        self.ended(Outcome::failure(if std::thread::panicking() {
-            Status::new(grpc::INTERNAL, "the transport has failed") // what failed was printed
-        } else {
-            Status::new(grpc::CANCELLED, "")
-        }));
-    }
-}
-
 /// What a connection is at.
 enum State {
     Idle,
@@ -147,7 +36,7 @@ enum State {
 }
 
 /// What a task of the channel has to say when it ends.
-enum Ending {
+pub enum Ending {
     Connected(std::io::Result<Peer>),
     /// The connection that had this number is no more.
     Disconnected(u64),
@@ -166,8 +55,8 @@ pub struct Channel {
 /// A connection that takes calls.
 #[derive(Clone)]
 pub struct Peer {
-    requests: SendRequest<Bytes>,
-    pulse: Arc<Pulse>,
+    pub requests: SendRequest<Bytes>,
+    pub pulse: Arc<Pulse>,
 }
 
 /// Makes calls until `calls` is closed; those under way then end as CANCELLED.
@@ -209,16 +98,26 @@ pub async fn run(channel: Arc<Channel>, mut calls: mpsc::UnboundedReceiver<Box<C
                     tasks.spawn(async move { Ending::Connected(connect(&channel, number, ended).await) });
                 }
                 match &state {
-                    State::Connected(peer) => {
-                        drop(tasks.spawn(make(peer.clone(), connection, call, channel.limit, room.shared())))
-                    }
+                    State::Connected(peer) => drop(tasks.spawn(called::make(
+                        peer.clone(),
+                        connection,
+                        call,
+                        channel.limit,
+                        room.shared(),
+                    ))),
                     _ => waiting.push(call),
                 }
             }
             Ending::Connected(Ok(peer)) => {
                 backoff = FIRST_BACKOFF;
                 for call in waiting.drain(..) {
-                    tasks.spawn(make(peer.clone(), connection, call, channel.limit, room.shared()));
+                    tasks.spawn(called::make(
+                        peer.clone(),
+                        connection,
+                        call,
+                        channel.limit,
+                        room.shared(),
+                    ));
                 }
                 state = State::Connected(peer);
             }
@@ -312,236 +211,4 @@ where
         let _ = ended.send(number); // the channel may be closed
     });
     Ok(Peer { requests, pulse })
-}
-
-/// Makes one call. Gives it back if the peer cannot have looked at it and another connection may do.
-async fn make(peer: Peer, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
-    let _under_way = peer.pulse.begin();
-    let deadline = call.deadline;
-    let expired = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => pending().await,
-        }
-    };
-    let Call {
-        uri,
-        body,
-        metadata,
-        cancel,
-        teller,
-        is_second_try,
-        ..
-    } = &mut *call;
-    let cancelled = async {
-        if let Some(asked) = cancel {
-            if asked.await.is_ok() {
-                return;
-            }
-            *cancel = None; // Python has let go of the call, but waits for its outcome
-        }
-        pending().await
-    };
-    let request = request(uri, metadata, deadline);
-    let talked = tokio::select! {
-        biased;
-        () = cancelled => {
-            teller.forget();
-            return Ending::Called;
-        }
-        talked = talk(peer, request, body, Limits { limit, room }, teller) => talked,
-        () = expired => Ok(Outcome::failure(Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed"))),
-    };
-    match talked {
-        Ok(outcome) => teller.ended(outcome),
-        Err(error) if !*is_second_try && is_untouched(&error) && error.can_be_sent_again(body) => {
-            *is_second_try = true;
-            return Ending::Again(number, call);
-        }
-        Err(error) => teller.ended(Outcome::failure(Status::of_break(&error.error))),
-    }
-    Ending::Called
-}
-
-/// What a response may take.
-struct Limits {
-    limit: usize,
-    room: Room,
-}
-
-/// A call's stream broke.
-struct Break {
-    error: h2::Error,
-    /// Whether the request was on its way already.
-    is_sent: bool,
-}
-
-impl Break {
-    /// Whether all that was to be sent is still there.
-    fn can_be_sent_again(&self, body: &Body) -> bool {
-        matches!(body, Body::One(_)) || !self.is_sent
-    }
-}
-
-/// Whether the peer cannot have looked at the request: it refused it, or said goodbye without counting it in, or the
-/// connection was gone before it was sent.
-fn is_untouched(broken: &Break) -> bool {
-    let is_refused = broken.error.reason() == Some(Reason::REFUSED_STREAM);
-    let is_uncounted = broken.error.is_go_away() && broken.error.is_remote();
-    is_refused || is_uncounted || !broken.is_sent && broken.error.is_io()
-}
-
-fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Request<()> {
-    let mut request = Request::new(());
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri.clone();
-    *request.version_mut() = http::Version::HTTP_2;
-    let headers = request.headers_mut();
-    headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert(CONTENT_TYPE, grpc::CONTENT_TYPE);
-    headers.insert(USER_AGENT, AGENT);
-    headers.insert(grpc::GRPC_ACCEPT_ENCODING, grpc::ENCODINGS);
-    if let Some(deadline) = deadline {
-        headers.insert(
-            grpc::GRPC_TIMEOUT,
-            grpc::timeout_value(deadline.saturating_duration_since(Instant::now())),
-        );
-    }
-    headers.extend(metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
-    request
-}
-
-/// Sends the request and follows the response to its end.
-async fn talk(
-    peer: Peer,
-    request: Request<()>,
-    body: &mut Body,
-    limits: Limits,
-    teller: &Teller,
-) -> Result<Outcome, Break> {
-    let unsent = |error| Break { error, is_sent: false };
-    let Peer { requests, pulse } = peer;
-    let mut requests = requests.ready().await.map_err(unsent)?;
-    let (response, mut sending) = requests.send_request(request, false).map_err(unsent)?;
-    drop(requests);
-    let sent = |error| Break { error, is_sent: true };
-    let mut sending = pin!(send_body(&mut sending, body, teller));
-    let mut following = pin!(async {
-        let head = response.await.map_err(sent)?;
-        pulse.answered();
-        follow(head, limits, teller, &pulse).await
-    });
-    tokio::select! {
-        biased;
-        outcome = &mut following => outcome,
-        () = &mut sending => following.await,
-    }
-}
-
-/// Follows a response from its head to its end.
-async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller, pulse: &Pulse) -> Result<Outcome, Break> {
-    let sent = |error| Break { error, is_sent: true };
-    let (mut head, body) = head.into_parts();
-    if let Some(status) = Status::read_from(&head.headers) {
-        return Ok(Outcome {
-            trailing: head.headers,
-            ..Outcome::failure(status)
-        }); // a status alone
-    }
-    if head.status != StatusCode::OK {
-        return Ok(Outcome::failure(Status::of_http(head.status)));
-    }
-    let is_gzip = head
-        .headers
-        .get(grpc::GRPC_ENCODING)
-        .is_some_and(|value| value == "gzip");
-    let mut reader = Reader::new(body, limits.limit, is_gzip, limits.room);
-    let followed = match &teller.caller {
-        Some(Caller::Stream { shared, .. }) => {
-            teller.headed(&mut head.headers);
-            shared.open(reader.flow_control());
-            pass_on(&mut reader, teller, pulse).await.map(|()| None)
-        }
-        _ => only(&mut reader).await,
-    };
-    match followed {
-        Ok(message) => {
-            let trailing = reader.trailers().await.map_err(sent)?.unwrap_or_default();
-            let Some(status) = Status::read_from(&trailing) else {
-                return Ok(Outcome::failure(Status::new(
-                    grpc::INTERNAL,
-                    "the response ends without a status",
-                )));
-            };
-            if status.code != grpc::OK {
-                return Ok(Outcome {
-                    initial: head.headers,
-                    trailing,
-                    ..Outcome::failure(status)
-                });
-            }
-            if message.is_none() && matches!(teller.caller, Some(Caller::Unary { .. })) {
-                return Ok(Outcome::failure(Status::new(
-                    grpc::INTERNAL,
-                    "the response has no message",
-                )));
-            }
-            Ok(Outcome {
-                status,
-                message,
-                initial: head.headers,
-                trailing,
-            })
-        }
-        Err(Broken::Refused(status)) => Ok(Outcome::failure(status)),
-        Err(Broken::Gone(error)) => Err(sent(error)),
-    }
-}
-
-/// Sends the messages of a request; for ever where it cannot, since the response tells why.
-async fn send_body(sending: &mut SendStream<Bytes>, body: &mut Body, teller: &Teller) {
-    let sent = match body {
-        Body::One(message) => message::send(sending, message.clone()).await,
-        Body::Many(messages) => send_all(sending, messages, teller).await,
-    };
-    if sent.is_err() || sending.send_data(Bytes::new(), true).is_err() {
-        pending::<()>().await;
-    }
-}
-
-async fn send_all(
-    sending: &mut SendStream<Bytes>,
-    messages: &mut mpsc::UnboundedReceiver<Bytes>,
-    teller: &Teller,
-) -> Result<(), h2::Error> {
-    while let Some(message) = messages.recv().await {
-        let size = message.len();
-        message::send(sending, message).await?;
-        if matches!(&teller.caller, Some(Caller::Stream { shared, .. }) if shared.sent(size)) {
-            teller.writable();
-        }
-    }
-    Ok(())
-}
-
-/// The message of a unary response; None if there is only a status.
-async fn only(reader: &mut Reader) -> Result<Option<Message>, Broken> {
-    let Some(mut message) = reader.next().await? else {
-        return Ok(None);
-    };
-    reader.release(std::mem::take(&mut message.held));
-    if reader.next().await?.is_some() {
-        let text = "there are several messages; a unary response has one";
-        return Err(Broken::Refused(Status::new(grpc::INTERNAL, text)));
-    }
-    Ok(Some(message))
-}
-
-/// Passes the messages of a response on.
-async fn pass_on(reader: &mut Reader, teller: &Teller, pulse: &Pulse) -> Result<(), Broken> {
-    while let Some(message) = reader.next().await? {
-        pulse.answered();
-        teller.came(message);
-    }
-    Ok(())
 }

@@ -10,12 +10,13 @@
 //! - `net`, `tls`: addresses and sockets, encrypted or not
 //! - `pulse`: whether a silent peer is still there
 //! - `server`, `served`: connections that come in, and the calls on them
-//! - `client`: a connection that is made, and the calls on it
+//! - `client`, `called`, `teller`: a connection that is made, the calls on it, and who hears of them
 //! - `calls`, `streams`: calls as Python sees them
 //! - `module`, `channel`: `Server` and `Channel`, as Python sees them
 //! - `guard`: what becomes of a panic
 
 mod bridge;
+mod called;
 mod calls;
 mod channel;
 mod client;
@@ -29,6 +30,7 @@ mod runtime;
 mod served;
 mod server;
 mod streams;
+mod teller;
 mod tls;
 
 /// Tasks of tokio are aligned to cache lines, for which the system's allocator takes its slow way.
