@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clipper_admin import progress, views
+from clipper_admin import given, progress, views
 from clipper_admin.client import Client
 from clipper_admin.container_manager import ContainerManager
 from clipper_admin.exceptions import ClipperException, found_or_none, translated
@@ -20,6 +20,8 @@ from clipper_runtime.names import InputType, checked_name
 
 _HEARD_WITHIN_S = 2.0
 _HEARD_PAUSE_S = 0.005
+_MICROS = (-(2**62), 2**62)
+"""What is no time at all; the manager says which objectives are allowed."""
 _log = logging.getLogger(__name__)
 
 
@@ -115,20 +117,19 @@ class ClipperConnection(Versions, Learning):
             policy_parameters: the policy's, by name.
             confidence_threshold: below this confidence, from 0 to 1, the default output is answered.
         """
+        slo_micros = given.whole(slo_micros, "slo_micros", *_MICROS, "give whole microseconds; 100000 is a good start")
         with translated():
-            kind, has_default = InputType.parse(input_type), default_output is not None
-            self.client.create_application(
-                Application(
-                    checked_name(name),
-                    kind,
-                    slo_micros,
-                    has_default,
-                    default_output,
-                    policy=policy,
-                    policy_parameters=policy_parameters or {},
-                    confidence_threshold=confidence_threshold,
-                )
+            application = Application(
+                checked_name(name),
+                InputType.parse(input_type),
+                slo_micros,
+                default_output is not None,
+                default_output,
+                policy=policy,
+                policy_parameters=policy_parameters or {},
+                confidence_threshold=confidence_threshold,
             )
+            self.client.create_application(application)
         self._wait_for_frontend(name, lambda found: found is not None)
         _log.info("Application %s was successfully registered", name)
 
@@ -186,7 +187,10 @@ class ClipperConnection(Versions, Learning):
     def get_clipper_logs(self, logging_dir: str = "clipper_logs/") -> list[str]:
         """Writes the logs of all processes into a directory and returns the files' paths."""
         self.client  # noqa: B018  # raises where there is no connection
-        return self.cm.get_logs(logging_dir)
+        try:
+            return self.cm.get_logs(logging_dir)
+        except OSError as error:
+            raise ClipperException(f"Logs cannot be written to {logging_dir}: {error}") from error
 
     def inspect_instance(self) -> dict[str, Any]:
         """The cluster's metrics, as a dict."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from clipper_admin import given
 from clipper_admin.exceptions import ClipperException
 
 NO_CONTAINER = "NO_CONTAINER"
@@ -12,16 +13,19 @@ NO_CONTAINER = "NO_CONTAINER"
 
 
 _MOST_CACHE_BYTES = 2**40
+_MOST_FRONTENDS = 256
 _MOST_TTL_S = 1e9
 
 
 def checked_cache_size(cache_size: int) -> int:
     """The bytes of a prediction cache; raises ClipperException for what cannot be."""
-    if not 0 <= cache_size <= _MOST_CACHE_BYTES:
-        raise ClipperException(
-            f"cache_size is {cache_size}; give bytes, from 0 (no cache) to 2^40. The default is 33554432 (32 MiB)."
-        )
-    return cache_size
+    hint = "give bytes, from 0 (no cache) to 2^40. The default is 33554432 (32 MiB)"
+    return given.whole(cache_size, "cache_size", 0, _MOST_CACHE_BYTES, hint)
+
+
+def checked_frontends(num_frontend_replicas: int) -> int:
+    """How many processes of the frontend there shall be; raises ClipperException for what cannot be."""
+    return given.whole(num_frontend_replicas, "num_frontend_replicas", 1, _MOST_FRONTENDS)
 
 
 def checked_ttl_s(cache_ttl_s: float) -> float:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypedDict, Unpack
 
-from clipper_admin import golden
+from clipper_admin import given, golden
 from clipper_admin.client import Client
 from clipper_admin.container_manager import NO_CONTAINER, ContainerManager
 from clipper_admin.exceptions import ClipperException, UnconnectedException, translated
 from clipper_admin.golden import Golden
 from clipper_admin.resources import ModelVersion
 from clipper_rpc.errors import ClipperError, VersionExists
-from clipper_runtime.names import InputType, checked_name, checked_version
+from clipper_runtime.names import InputType, checked_name
 
 _LIVE_WITHIN_S = 60.0
 _ANSWERED_WITHIN_S = 60.0
+_LARGEST_BATCH = 2**31 - 1
 _log = logging.getLogger(__name__)
 
 
@@ -65,9 +66,11 @@ class Deployment:
     ) -> None:
         """Builds an image of a model directory (`build_model`) and deploys it (`deploy_model`)."""
         version = _checked(name, version)
+        given.replicas(num_replicas)
         golden.checked(options.get("golden") or (), _version(name, version, input_type, "", labels, batch_size))
+        packages = given.texts(pkgs_to_install, "pkgs_to_install", '["xgboost==2.1.1"]')
         self._refuse_existing(name, version)
-        image = self.build_model(name, version, model_data_path, base_image, container_registry, pkgs_to_install)
+        image = self.build_model(name, version, model_data_path, base_image, container_registry, packages)
         self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size, **options)
 
     def build_model(
@@ -81,8 +84,9 @@ class Deployment:
     ) -> str:
         """Makes an image of a model directory and returns its name. Needs no connection."""
         version = _checked(name, version)
+        packages = given.texts(pkgs_to_install, "pkgs_to_install", '["xgboost==2.1.1"]')
         _log.info("Building model image with model data from %s", model_data_path)
-        return self.cm.build_model(name, version, model_data_path, base_image, container_registry, pkgs_to_install)
+        return self.cm.build_model(name, version, model_data_path, base_image, container_registry, packages)
 
     def deploy_model(
         self,
@@ -115,6 +119,7 @@ class Deployment:
                 it fails a golden example.
         """
         version = _checked(name, version)
+        given.replicas(num_replicas)
         client, is_live = self.client, options.get("activate", True)
         staged = _version(name, version, input_type, image, labels, batch_size, cache=options.get("cache", True))
         examples = golden.checked(options.get("golden") or (), staged)
@@ -208,7 +213,7 @@ class Deployment:
 def _checked(name: str, version: str | int) -> str:
     with translated():
         checked_name(name)
-        return checked_version(str(version))
+        return given.version(version)
 
 
 def _version(
@@ -221,10 +226,11 @@ def _version(
     *,
     cache: bool = True,
 ) -> ModelVersion:
-    if batch_size < 1 and batch_size != -1:
-        raise ClipperException(f"batch_size is {batch_size}; give the largest batch, or -1 for the frontend's choice.")
+    largest = 0
+    if batch_size != -1:
+        hint = "give the largest batch, from 1 to 2^31, or -1 for the frontend's choice"
+        largest = given.whole(batch_size, "batch_size", 1, _LARGEST_BATCH, hint)
+    told = given.texts(labels, "labels", '["baseline"]')
     with translated():
         kind = InputType.parse(input_type)
-    return ModelVersion(
-        name, version, kind, tuple(labels or ()), image, max_batch_rows=max(batch_size, 0), no_cache=not cache
-    )
+    return ModelVersion(name, version, kind, tuple(told), image, max_batch_rows=largest, no_cache=not cache)

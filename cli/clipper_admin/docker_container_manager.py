@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_ttl_s
+from clipper_admin import given
+from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_frontends, checked_ttl_s
 from clipper_admin.containers import logging_driver, model_images, recipes, waiting
 from clipper_admin.containers.engine import Container, Engine, keep_running
 from clipper_admin.containers.found import Found
@@ -159,8 +160,7 @@ class DockerContainerManager(ContainerManager):
             num_frontend_replicas: processes of the frontend, which share its port and its cache's bytes.
         """
         checked_cache_size(cache_size)
-        if num_frontend_replicas < 1:
-            raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
+        checked_frontends(num_frontend_replicas)
         if self._found.all():
             raise AlreadyRunningException(
                 f"Docker has containers of cluster {self.cluster_name} already. Use connect() to work with it, "
@@ -285,8 +285,7 @@ class DockerContainerManager(ContainerManager):
         Raises:
             ClipperException: one did not come up, whose last words are told; then all is as it was before.
         """
-        if num_replicas < 0:
-            raise ClipperException(f"num_replicas is {num_replicas}; it cannot be negative.")
+        given.replicas(num_replicas)
         self._require_frontend()
         running = self._found.replicas_of(name, version)
         missing = num_replicas - len(running)

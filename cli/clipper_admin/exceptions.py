@@ -27,6 +27,10 @@ class AlreadyRunningException(ClipperException):
     """The cluster runs already."""
 
 
+class InvalidArgumentException(ClipperException, ValueError):
+    """An argument has a value that it cannot have. Nothing was done."""
+
+
 class UnconnectedException(ClipperException):
     """A cluster was asked for something before it was connected to."""
 

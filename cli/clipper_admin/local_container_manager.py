@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clipper_admin import models
-from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_ttl_s
+from clipper_admin import given, models
+from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_frontends, checked_ttl_s
 from clipper_admin.exceptions import (
     AlreadyRunningException,
     ClipperException,
@@ -130,8 +130,7 @@ class LocalContainerManager(ContainerManager):
         """
         if query_frontend_image or mgmt_frontend_image or frontend_exporter_image:
             _log.warning("Images are ignored: a local cluster runs processes of this Python environment.")
-        if num_frontend_replicas < 1:
-            raise ClipperException(f"num_frontend_replicas is {num_frontend_replicas}; it must be at least 1.")
+        checked_frontends(num_frontend_replicas)
         checked_cache_size(cache_size)
         if self._directory.is_running():
             raise AlreadyRunningException(
@@ -242,8 +241,7 @@ class LocalContainerManager(ContainerManager):
 
     def set_num_replicas(self, name: str, version: str, input_type: str, image: str, num_replicas: int) -> None:
         """Starts or stops replicas and waits until they are up, or gone."""
-        if num_replicas < 0:
-            raise ClipperException(f"num_replicas is {num_replicas}; it must be at least 0.")
+        given.replicas(num_replicas)
         model_dir = Path(image).absolute()
         models.checked(model_dir, name, version, input_type)
         found = self.get_num_replicas(name, version)

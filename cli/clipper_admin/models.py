@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipper_admin.exceptions import ClipperException
+from clipper_admin.exceptions import ClipperException, InvalidArgumentException
 from clipper_runtime.errors import RuntimeFault
 from clipper_runtime.names import InputType
 
 if TYPE_CHECKING:
     from clipper_runtime.manifest import Manifest
-
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][-._A-Za-z0-9]*)\s*(?:\[[^]]*\])?\s*(?:==\s*([^\s,;]+))?")
 
 
 def checked(model_dir: Path, name: str, version: str, input_type: str) -> Manifest:
@@ -80,22 +78,29 @@ def check_packages(requirements: Iterable[str]) -> None:
     Raises:
         ClipperException: some are not; says how to install them.
     """
-    missing = [each for each in requirements if not _is_installed(each)]
+    missing = {each: found for each in requirements if (found := _what_is_missing(each))}
     if missing:
         raise ClipperException(
-            f"Replicas of a local cluster run in this Python environment, and it lacks: {', '.join(missing)}. "
-            f"Install with: pip install {' '.join(missing)}"
+            f"Replicas of a local cluster run in this Python environment, and it lacks: {', '.join(missing.values())}. "
+            f"Install with: pip install {shlex.join(missing)}"
         )
 
 
-def _is_installed(requirement: str) -> bool:
-    found = _REQUIREMENT.match(requirement)
-    if found is None:
-        raise ClipperException(
-            f"{requirement!r} is no requirement; give a package, e.g. scikit-learn or xgboost==2.1.1"
-        )
+def _what_is_missing(requirement: str) -> str:
+    """The requirement, and what is there instead; empty where it is fulfilled."""
+    from packaging.requirements import InvalidRequirement, Requirement  # here, since most deployments name none
+
     try:
-        version = importlib.metadata.version(found[1])
+        wanted = Requirement(requirement)
+    except InvalidRequirement as error:
+        raise InvalidArgumentException(
+            f"{requirement!r} is no requirement; give a package, e.g. scikit-learn or xgboost==2.1.1"
+        ) from error
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return ""
+    try:
+        version = importlib.metadata.version(wanted.name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return found[2] is None or found[2] == version
+        return requirement
+    is_right = wanted.specifier.contains(version, prereleases=True)
+    return "" if is_right else f"{requirement} ({version} is installed)"

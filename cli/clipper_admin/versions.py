@@ -6,11 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipper_admin import views
+from clipper_admin import given, views
 from clipper_admin.container_manager import NO_CONTAINER
 from clipper_admin.deployment import Deployment
 from clipper_admin.exceptions import ClipperException, found_or_none, translated
 
+_HIGHEST_REPLICA = 2**63 - 1
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +43,7 @@ class Versions(Deployment):
                 chance, and the current version the rest. Make either of them the current one to end the trial.
         """
         version = str(version)
-        if not 0 < share <= 1:
-            raise ClipperException(f"share is {share}; give a share of the queries, above 0 and at most 1.")
+        share = given.share(share)
         if num_replicas is not None:
             self.set_num_replicas(name, num_replicas, version)
         elif not self._has_replicas(name, version):
@@ -80,6 +80,7 @@ class Versions(Deployment):
 
     def set_num_replicas(self, name: str, num_replicas: int, version: str | int | None = None) -> None:
         """Brings the replicas of a version (None: of the current one) to a number, and waits until that is done."""
+        num_replicas = given.replicas(num_replicas)
         version = self.get_current_model_version(name) if version is None else str(version)
         with translated():
             found = self.client.get_model_version(name, version)
@@ -110,6 +111,7 @@ class Versions(Deployment):
 
     def get_model_replica_info(self, name: str, version: str | int, replica_id: int) -> dict[str, Any] | None:
         """What is known of a replica; None, with a warning, if there is none."""
+        replica_id = given.whole(replica_id, "replica_id", 0, _HIGHEST_REPLICA)
         return found_or_none(
             lambda: views.replica(self.client.get_replica(name, str(version), replica_id)),
             f"Replica {replica_id} of model {name}:{version}",
@@ -119,25 +121,33 @@ class Versions(Deployment):
 
     def stop_models(self, model_names: Sequence[str]) -> None:
         """Unregisters all versions of these models and stops their replicas."""
+        names = given.texts(model_names, "model_names", '["sum-model"]')
         versions = self._versions()
-        self.stop_versioned_models({name: list(versions.get(name, [])) for name in _names(model_names)})
+        self.stop_versioned_models({name: list(versions.get(name, [])) for name in names})
 
     def stop_versioned_models(self, model_versions_dict: Mapping[str, Sequence[str | int]]) -> None:
-        """Unregisters versions of models, {name: [version, …]}, and stops their replicas."""
-        chosen = {name: [str(each) for each in versions] for name, versions in model_versions_dict.items()}
+        """Unregisters versions of models, {name: [version, …]}, and stops their replicas.
+
+        Raises:
+            ClipperException: one of them is not there; then nothing is done.
+        """
+        chosen = given.versions(model_versions_dict)
+        each_version = [(name, version) for name, versions in chosen.items() for version in versions]
         with translated():
-            for name, versions in chosen.items():
-                for version in versions:
-                    self.client.delete_model_version(name, version, force=True)
+            for name, version in each_version:  # all are there, or nothing is done
+                self.client.get_model_version(name, version)
+            for name, version in each_version:
+                self.client.delete_model_version(name, version, force=True)
         self.cm.stop_models(chosen)
         _log.info("Stopped all containers for these models and versions: %s", chosen)
 
     def stop_inactive_model_versions(self, model_names: Sequence[str]) -> None:
         """Unregisters all versions of these models but the current ones, and stops their replicas."""
+        names = given.texts(model_names, "model_names", '["sum-model"]')
         versions = self._versions()
         inactive = {
             name: [version for version, is_current in versions.get(name, {}).items() if not is_current]
-            for name in _names(model_names)
+            for name in names
         }
         self.stop_versioned_models(inactive)
 
@@ -156,9 +166,3 @@ class Versions(Deployment):
     def _has_replicas(self, name: str, version: str) -> bool:
         with translated():
             return bool(self.client.list_replicas(name, version))
-
-
-def _names(model_names: Sequence[str]) -> list[str]:
-    if isinstance(model_names, str):
-        raise ClipperException(f'Give a list of names: ["{model_names}"]')
-    return list(model_names)

@@ -204,6 +204,42 @@ async def test_a_model_can_be_stopped_while_it_is_still_loading(directory: Clust
     assert directory.read_deployments() == []
 
 
+async def test_a_change_whose_caller_has_left_is_taken_back(directory: ClusterDir, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    waits = "import os, sys, signal\nif os.path.exists(sys.argv[1]): signal.pause()\n"
+    async with started(directory, FakeCommands(model=waits + SERVES)) as cluster:
+        await cluster.set_replicas(deployment(1, str(slow)))
+        slow.touch()
+        scaling = asyncio.ensure_future(cluster.set_replicas(deployment(3, str(slow))))
+        await until(lambda: "sum-2" in processes(cluster))
+        scaling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await scaling
+        assert [name for name in processes(cluster) if name.startswith("sum")] == ["sum-0"]
+        assert [each.replicas for each in directory.read_deployments()] == [1]
+        slow.unlink()
+        await cluster.set_replicas(deployment(2, str(slow)))
+
+
+async def test_what_is_being_stopped_is_stopped_although_its_caller_has_left(directory: ClusterDir) -> None:
+    copy = directory.models / "sum" / "1"
+    copy.mkdir(parents=True)
+    ends_when_it_may = SERVES.replace(
+        "signal.sigwait", f"open({str(directory.path / 'hold')!r}).read(); signal.sigwait"
+    )
+    os.mkfifo(directory.path / "hold")
+    async with started(directory, FakeCommands(model=ends_when_it_may)) as cluster:
+        await cluster.set_replicas(deployment(1, str(copy)))
+        stopping = asyncio.ensure_future(cluster.stop_models([("sum", "1")]))
+        await until(lambda: processes(cluster)["sum-0"].state == "stopping")
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        (directory.path / "hold").write_text("")
+        await until(lambda: "sum-0" not in processes(cluster))
+        await until(lambda: not copy.exists())
+
+
 async def test_what_a_killed_supervisor_left_is_ended_by_the_next_one(directory: ClusterDir) -> None:
     left = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "import os, time; os.setpgid(0, 0); print(flush=True); time.sleep(600)", stdout=-1

@@ -53,7 +53,7 @@ def to_output(value: object) -> values_pb2.Output:
         case bytes():
             return values_pb2.Output(bytes=value)
         case bool() | None | list() | dict():
-            return values_pb2.Output(json=json.dumps(value))
+            return values_pb2.Output(json=_json(value))
         case int() if abs(value) > _EXACT:
             return values_pb2.Output(json=str(value))
         case int() | float():
@@ -91,6 +91,15 @@ def model_request(values: Iterable[object], input_type: InputType) -> bytes:
     """The serialized request that a runtime would get for these values. Raises as `to_input` does."""
     inputs = [to_input(value, input_type) for value in values]
     return model_service_pb2.PredictRequest(inputs=inputs).SerializeToString()
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidField(
+            field="default_output", problem=f"is no JSON ({error}); give text, a number, or JSON"
+        ) from None
 
 
 def _numbers(value: object, input_type: InputType) -> list[float]:

@@ -107,9 +107,18 @@ def _running(directory: ClusterDir, commands: Commands) -> Running:
 async def _control(directory: ClusterDir, cluster: Cluster, stop: StopRequest) -> AsyncIterator[None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            while line := await reader.readline():
-                writer.write(await _answer(cluster, stop, line))
-                await writer.drain()
+            line = await reader.readline()
+            while line:
+                async with asyncio.TaskGroup() as tasks:
+                    following = tasks.create_task(reader.readline())
+                    answering = tasks.create_task(_answer(cluster, stop, line))
+                    await asyncio.wait((following, answering), return_when=asyncio.FIRST_COMPLETED)
+                    if not answering.done() and not following.result():
+                        answering.cancel()  # who has asked has left: interrupted, or out of patience
+                        return
+                    writer.write(await answering)
+                    await writer.drain()
+                line = following.result()
 
     directory.control.unlink(missing_ok=True)  # of an earlier supervisor: we hold the lock
     server = await asyncio.start_unix_server(serve, directory.control, limit=LIMIT_BYTES)

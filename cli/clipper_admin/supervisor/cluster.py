@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from clipper_admin.supervisor.child import Child, ChildFailed
 from clipper_admin.supervisor.cluster_dir import ClusterDir
@@ -113,7 +113,7 @@ class Cluster:
         """Brings the replicas of a version to the wanted number and waits until they are up.
 
         Raises:
-            ChildFailed: one did not come up; then all is as it was before.
+            ChildFailed: one did not come up; then all is as it was before, as when this is cancelled.
         """
         async with self._scaling.setdefault(wanted.key, asyncio.Lock()):
             before = self._wanted.get(wanted.key)
@@ -121,11 +121,11 @@ class Cluster:
             surplus = list(self._replicas.get(wanted.key, {}).items())[wanted.replicas :]
             for number, _ in surplus:
                 del self._replicas[wanted.key][number]
+            await self._to_the_end(self._end([child for _, child in surplus]))
             new = self._start_replicas(wanted)
             try:
-                await self._end([child for _, child in surplus])
                 await asyncio.gather(*(child.up() for child in new))
-            except ChildFailed:
+            except (ChildFailed, asyncio.CancelledError):
                 await self._end(new)
                 self._replicas[wanted.key] = {
                     number: child for number, child in self._replicas.get(wanted.key, {}).items() if child in self._runs
@@ -143,13 +143,20 @@ class Cluster:
         children = [child for key in keys for child in self._replicas.pop(key, {}).values()]
         for key in keys:
             self._forget(key)
-        await self._end(children)
-        for model_dir in gone:
-            self._delete_files(model_dir)
+        await self._to_the_end(self._stop_for_good(children, gone))
 
     async def settled(self) -> None:
         """Returns when every replica that is wanted has come up or failed once."""
         await asyncio.gather(*(child.settled() for child in list(self._runs)))
+
+    async def _stop_for_good(self, children: list[Child], model_dirs: Iterable[Path]) -> None:
+        await self._end(children)
+        for model_dir in model_dirs:
+            self._delete_files(model_dir)
+
+    async def _to_the_end(self, stopping: Coroutine[Any, Any, None]) -> None:
+        """What has been begun to stop is stopped, also where the caller is cancelled."""
+        await asyncio.shield(self._tasks.create_task(stopping))
 
     def _start_replicas(self, deployment: Deployment) -> list[Child]:
         running = self._replicas.setdefault(deployment.key, {})

@@ -6,7 +6,8 @@
     {"verb": "settled"}                                  -> {"ok": {}}   once no wanted replica is still starting
     {"verb": "stop"}                                     -> {"ok": {}}   once everything but the supervisor is gone
 
-A request that fails is answered with {"error": text}. Whoever may open the socket (the cluster's user) may ask all.
+A request that fails is answered with {"error": text}. Who leaves before set_replicas is answered takes it back: all is
+then as it was. Whoever may open the socket (the cluster's user) may ask all.
 """
 
 from __future__ import annotations

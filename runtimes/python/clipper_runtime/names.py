@@ -32,7 +32,7 @@ class InputType(StrEnum):
         Raises:
             ValueError: there is none.
         """
-        found = _SPELLINGS.get(text.strip().lower())
+        found = _SPELLINGS.get(text.strip().lower()) if isinstance(text, str) else None
         if found is None:
             raise ValueError(f'no input type "{text}"; there are: {", ".join(cls)}')
         return found
@@ -59,7 +59,7 @@ def checked_name(name: str) -> str:
     Raises:
         ValueError: it is not a DNS label.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is no name: lower-case letters, digits and inner dashes, at most 63, e.g. sum-model"
         )
@@ -72,7 +72,7 @@ def checked_version(version: str) -> str:
     Raises:
         ValueError: it is not.
     """
-    if not _VERSION.fullmatch(version):
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise ValueError(
             f"{version!r} is no version: letters, digits and inner . _ -, at most 63, e.g. 2 or 2026-11-23"
         )
