@@ -18,10 +18,11 @@ from clipper_rpc.errors import InvalidField
 from clipper_rpc.telemetry.families import Buckets
 
 SUM = Version("sum", "1", "uid", 4)
+REPLICA = Replica("sum", "1", 0, "a:1")
 
 
 def table(*applications: Application) -> RouteTable:
-    return RouteTable.of([*applications, Model("sum", "1"), SUM, Replica("sum", "1", 0, "a:1")])
+    return RouteTable.of([*applications, Model("sum", "1"), SUM, REPLICA])
 
 
 def application(name: str = "app", *, default: bytes | None = b"x", objective_ms: int = 33) -> Application:
@@ -127,7 +128,7 @@ def test_stats_of_several_processes_add_up() -> None:
         late = query(found.route("app"))
         late.fail(Reason.LATE)
         metrics.answered(late, 40 * MS)
-        metrics.sending(SUM, [query(found.route("app"))] * count, 2 * MS)
+        metrics.sending(REPLICA, [query(found.route("app"))] * count, 2 * MS)
         parts.append(stats_of(metrics, NoPools(), None, lambda: 10**9)())  # type: ignore[arg-type]
     total = summed(parts)
     [app], [model] = total.applications, total.models
@@ -180,8 +181,8 @@ def test_followed_queries_leave_nothing_behind() -> None:
     answered, left = query(found.route("app"), 1), query(found.route("app"), 2)
     for each, name in ((answered, "one"), (left, "two")):
         observer.follow(each, observer.open(Call(name), "/x/Predict", "app"))
-    assert dict(observer.sending(SUM, [answered, left], MS)) == {"x-request-id": "one,two"}
+    assert dict(observer.sending(SUM, REPLICA, [answered, left], MS)) == {"x-request-id": "one,two"}
     observer.left(left)
-    assert dict(observer.sending(SUM, [answered], MS)) == {"x-request-id": "one"}
+    assert dict(observer.sending(SUM, REPLICA, [answered], MS)) == {"x-request-id": "one"}
     observer.answered(answered, 2 * MS, Call("one"))
-    assert observer.sending(SUM, [answered, left], MS) == ()
+    assert observer.sending(SUM, REPLICA, [answered, left], MS) == ()

@@ -32,6 +32,7 @@ from clipper_frontend.client import RegistryClient
 from clipper_frontend.clock import LoopClock
 from clipper_frontend.dispatch import Dispatcher
 from clipper_frontend.feedback import FEEDBACK_SERVICE, FeedbackService
+from clipper_frontend.followed import followed
 from clipper_frontend.instance import Registration
 from clipper_frontend.metrics import Metrics
 from clipper_frontend.metrics_export import families
@@ -123,8 +124,8 @@ async def _engine(
             max_message_bytes=message_bytes,
             late_answers_ns=round(settings.late_answers_ms * 1e6),
         )
-        connect = observer.metrics.counting(connections.connect)
-        dispatcher = Dispatcher(clock, connect, _limits(settings), observer.sending)
+        connect = followed(connections.connect) if observer.follows else connections.connect
+        dispatcher = Dispatcher(clock, connect, _limits(settings), observer)
         query_ids = QueryIds(registry.reserve_query_ids, clock.sleep)
         cached = _cached(settings, dispatcher, clock)
         outputs = Outputs()

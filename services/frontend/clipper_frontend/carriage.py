@@ -19,7 +19,7 @@ from clipper_frontend.member import Member
 from clipper_frontend.query import Batch, Query, Reason
 from clipper_frontend.roster import Roster
 from clipper_frontend.routes import Version
-from clipper_frontend.runtime import Answer, Failure, Lost, Predictions, Sending, TimedOut
+from clipper_frontend.runtime import Answer, Failure, Lost, Metadata, Predictions, TimedOut, Watches
 from clipper_frontend.transit import Attempt, Transit
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Carriage:
         changed: Callable[[], None],
         *,
         max_attempts: int,
-        sending: Sending | None,
+        watcher: Watches | None,
     ) -> None:
         self.counts = Counts()
         self.objective_ns = 0
@@ -75,7 +75,7 @@ class Carriage:
         self._roster = roster
         self._changed = changed
         self._max_attempts = max_attempts
-        self._sending = sending
+        self._watcher = watcher
         self._hedges: HedgeBudget | None = None
         self.overdue: list[Transit] = []
         """Batches that wait for an idle replica to be sent to a second time."""
@@ -157,12 +157,11 @@ class Carriage:
         transit.attempts.append(attempt)
         member.sent(attempt, self.objective_ns, now_ns)
         inputs = [query.input for query in queries]
+        along: Metadata = ()
+        if self._watcher is not None:
+            along = self._watcher.sending(self._version, member.replica, queries, now_ns)
         answered = partial(self._answered, attempt)
-        if self._sending is None:
-            attempt.call = member.runtime.predict(inputs, queries[-1].deadline_ns, answered)
-        else:
-            along = self._sending(self._version, queries, now_ns)
-            attempt.call = member.runtime.predict(inputs, queries[-1].deadline_ns, answered, along)
+        attempt.call = member.runtime.predict(inputs, queries[-1].deadline_ns, answered, along)
         return attempt
 
     def _answered(self, attempt: Attempt, answer: Answer) -> None:
@@ -171,6 +170,8 @@ class Carriage:
         attempt.transit.attempts.remove(attempt)
         member = attempt.member
         member.ended(attempt, now_ns)
+        if self._watcher is not None:
+            self._watcher.returned(member.replica, attempt.batch, answer)
         match answer:
             case Predictions():
                 member.answered(attempt, now_ns, answer.model_us * 1000)
@@ -194,7 +195,8 @@ class Carriage:
             transit.end()
         elif transit.is_answered and not transit.waiting:
             self.abandoned(transit)
-        self._roster.ended(member)
+        if member.is_removed:
+            self._roster.ended(member)
         self._changed()
 
     def _deliver(self, attempt: Attempt, answer: Predictions) -> None:

@@ -12,16 +12,13 @@ class LoopClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.now_ns = time.monotonic_ns
+        self.now_ns = time.monotonic_ns  # the loop's own, without a call in between: they are asked all the time
+        self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """See deadlines.Clock. Up to about 2 ms late: loops count in whole milliseconds, so this one rounds up."""
         wait_ms = max(0, -((time.monotonic_ns() - when_ns) // 1_000_000))
         return self._loop.call_later(wait_ms / 1000, callback)
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """See deadlines.Clock."""
-        self._loop.call_soon(callback)
 
     async def sleep(self, wait_ns: int) -> None:
         """Waits so many nanoseconds."""

@@ -161,23 +161,16 @@ def answer(query: AnyQuery, now_ns: int, *, explain: bool) -> bytes:
         return _joint(query, now_ns, explain=explain)
     if query.batch is None:
         return _default(query, now_ns, explain=explain)
-    assert query.version is not None
-    batch = query.batch
-    contribution = _contribution(
-        query.version.model, query.version.version, batch.replica_id, batch.is_cached, query.has_joined
-    )
-    latency = _varint(latency_us(batch, query.arrived_ns))
-    output = query.output
+    version, batch, output = query.version, query.batch, query.output
+    assert version is not None
+    latency = varint(latency_us(batch, query.arrived_ns))
     parts = (
         b"\x08",  # query_id, field 1, a varint
-        _varint(query.query_id),
+        varint(query.query_id),
         b"\x12",  # output, field 2, of that length
-        _varint(len(output)),
+        varint(len(output)),
         output,
-        _CERTAIN_FROM,
-        _varint(len(contribution) + 1 + len(latency)),
-        contribution,
-        _LATENCY_TAG,
+        _certain(version.model, version.version, batch.replica_id, batch.is_cached, query.has_joined, len(latency)),
         latency,
     )
     # What a PredictResponse with these fields is serialized to, at half of its price: most of what leaves is this.
@@ -290,11 +283,12 @@ def description(route: Route) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _contribution(model: str, version: str, replica_id: int, is_cached: bool, has_joined: bool) -> bytes:
-    """A serialized Contribution but for the latency."""
-    return Contribution(
+def _certain(model: str, version: str, replica_id: int, is_cached: bool, has_joined: bool, latency_bytes: int) -> bytes:
+    """The end of a serialized PredictResponse with one Contribution but for the latency, which has so many bytes."""
+    contribution = Contribution(
         model=model, version=version, replica_id=replica_id, weight=1.0, cached=is_cached, joined=has_joined
     ).SerializeToString()
+    return _CERTAIN_FROM + varint(len(contribution) + 1 + latency_bytes) + contribution + _LATENCY_TAG
 
 
 @lru_cache(maxsize=4096)
@@ -328,7 +322,7 @@ def timing(batch: Batch | None, arrived_ns: int, now_ns: int) -> bytes:
     return found.SerializeToString()
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """Source: protobuf encoding; numbers from 0."""
     if number < 0x80:
         return _SMALL[number]
@@ -340,7 +334,7 @@ def _varint(number: int) -> bytes:
 @lru_cache(maxsize=256)
 def _high_digits(number: int) -> bytes:
     """The same, kept: query ids are given one after the other."""
-    return _varint(number)
+    return varint(number)
 
 
 _SMALL = [bytes((number,)) for number in range(0x80)]

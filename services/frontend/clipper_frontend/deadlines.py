@@ -33,7 +33,7 @@ class Clock(Protocol):
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> Timer:
         """Calls back once, at about `when_ns`: a little late, or so little early that asking again costs nothing."""
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
+    def call_soon(self, callback: Callable[[], None]) -> object:
         """Calls back when all that is happening now has happened."""
 
 

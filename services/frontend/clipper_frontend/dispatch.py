@@ -11,7 +11,7 @@ from clipper_frontend.deadlines import Clock, Deadlines
 from clipper_frontend.pool import Limits, Pool
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import RouteTable, Version
-from clipper_frontend.runtime import Connect, Sending
+from clipper_frontend.runtime import Connect, Watches
 
 _USUAL_OBJECTIVE_NS = 100_000_000
 """For what no application asks, but a query may all the same."""
@@ -21,14 +21,14 @@ class Dispatcher:
     """Has every query answered by its deadline: by a replica, or with the reason why not.
 
     Args:
-        sending: is told of every batch before it is sent.
+        watcher: is told of every batch.
     """
 
-    def __init__(self, clock: Clock, connect: Connect, limits: Limits, sending: Sending | None = None) -> None:
+    def __init__(self, clock: Clock, connect: Connect, limits: Limits, watcher: Watches | None = None) -> None:
         self._clock = clock
         self._connect = connect
         self._limits = limits
-        self._sending = sending
+        self._watcher = watcher
         self._deadlines = Deadlines(clock)
         self._pools: dict[str, Pool] = {}
 
@@ -57,7 +57,7 @@ class Dispatcher:
             pool = self._pools.get(uid)
             if pool is None:
                 self._pools[uid] = Pool(
-                    group, objective_ns, self._clock, self._connect, self._new_policy, self._limits, self._sending
+                    group, objective_ns, self._clock, self._connect, self._new_policy, self._limits, self._watcher
                 )
             else:
                 pool.update(group, objective_ns)

@@ -158,21 +158,23 @@ class LatencyCurve:
         if right:
             self._see_slope(left, right, at_left, at_right)
         ratio = self._ratio
-        per_row = max(_quantile([t / (ratio + n) for n, t in samples], 0.5), 1e-9)
+        slopes = [t / (ratio + n) for n, t in samples]
+        left_slopes, right_slopes = slopes[:split], slopes[split:]
+        per_row = max(_quantile(slopes, 0.5), 1e-9)
         fixed = per_row * ratio
         self._usual_fixed, self._usual_per_row = fixed, per_row
-        raised = self._raise(samples, fixed, per_row)
+        raised = self._raised(slopes, per_row)
         if size > _YOUNG:
             self._noise = (raised - 1) / _SIGMAS
         if min(split, size - split) < _MANY or at_right < 2 * at_left:
             return Fit(fixed * raised, per_row * raised)
-        low = self._raise(left, fixed, per_row) * (fixed + per_row * at_left)
-        high = self._raise(right, fixed, per_row) * (fixed + per_row * at_right)
+        low = self._raised(left_slopes, per_row) * (fixed + per_row * at_left)
+        high = self._raised(right_slopes, per_row) * (fixed + per_row * at_right)
         return Fit(*_line(at_left, low, at_right, high))
 
-    def _raise(self, samples: list[tuple[int, int]], fixed: float, per_row: float) -> float:
-        """By what factor the tail of some samples is above the location line."""
-        return min(max(1.0, _quantile([t / (fixed + per_row * n) for n, t in samples], self._tail)), _MOST_RAISED)
+    def _raised(self, slopes: list[float], per_row: float) -> float:
+        """By what factor the tail of some samples, t / (r + n) each, is above the location line, on which it is s."""
+        return min(max(1.0, _quantile(slopes, self._tail) / per_row), _MOST_RAISED)
 
     def _see_slope(
         self, left: list[tuple[int, int]], right: list[tuple[int, int]], at_left: int, at_right: int

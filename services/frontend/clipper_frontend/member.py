@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from clipper_frontend.admission import Plan, Station, target_ns
+from clipper_frontend.admission import ADMITTED, SURE, Plan, Station, target_ns
 from clipper_frontend.batch_policies import BatchPolicy
 from clipper_frontend.choice import Choice
 from clipper_frontend.deadlines import Timer
@@ -133,6 +133,17 @@ class Member:
         """How long what it has will still take. What is late is taken to need as long again."""
         return abs(self.free_ns - now_ns) if self.attempts else 0
 
+    def has_room(self, rows: int, left_ns: int, objective_ns: int, now_ns: int) -> bool:
+        """Whether it surely answers in time, even in a full batch, what is the last of `rows` and has `left_ns`."""
+        plan = self.plan(objective_ns)
+        return (
+            rows <= plan.rows
+            and plan.is_known
+            and self.state is State.UP
+            and not self.is_on_trial
+            and self.remaining_ns(now_ns) + plan.predict_ns(plan.rows) / SURE <= ADMITTED * left_ns
+        )
+
     def station(self, objective_ns: int) -> Station:
         """What a forecast must know of it."""
         plan = self.plan(objective_ns)
@@ -167,7 +178,9 @@ class Member:
     def ended(self, attempt: Attempt, now_ns: int) -> None:
         """A batch came back, in whatever way."""
         self.attempts.remove(attempt)
-        self.free_ns = now_ns + sum(each.expected_ns for each in self.attempts)
+        self.free_ns = now_ns
+        for each in self.attempts:
+            self.free_ns += each.expected_ns
 
     def answered(self, attempt: Attempt, now_ns: int, model_ns: int) -> None:
         """It answered a batch."""

@@ -12,28 +12,14 @@ Rules of this file
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from functools import partial
-from operator import attrgetter
+from collections.abc import Sequence
 
 from clipper_frontend.deadlines import Clock
 from clipper_frontend.joint import AnyQuery
 from clipper_frontend.predictor import error_of
-from clipper_frontend.query import Query, Reason
-from clipper_frontend.routes import Replica, RouteTable, Version
-from clipper_frontend.runtime import (
-    Along,
-    Answer,
-    Call,
-    Connect,
-    Description,
-    Failure,
-    Lost,
-    Metadata,
-    Predictions,
-    Runtime,
-    TimedOut,
-)
+from clipper_frontend.query import Batch, Query, Reason
+from clipper_frontend.routes import Replica, RouteTable
+from clipper_frontend.runtime import Answer, Failure, Lost, Predictions, TimedOut
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.telemetry.meter import TICK_NS, Meter
 from clipper_rpc.telemetry.tally import OTHER, ROWS, Histogram, Slots
@@ -123,6 +109,8 @@ class Metrics:
         self.replicas: Slots[ReplicaKey, ReplicaTally] = Slots(ReplicaTally, (OTHER, OTHER, OTHER), most=_MOST_REPLICAS)
         self._find = self.applications.find
         self._known: frozenset[str] = frozenset()
+        self._found: dict[tuple[str, str, int], tuple[ReplicaTally, VersionTally]] = {}
+        """Where batches of a replica are counted; forgotten whenever slots are dropped."""
         self._is_ticking = False
 
     def follow(self, table: RouteTable) -> None:
@@ -138,6 +126,7 @@ class Metrics:
             for group in table.groups.values()
             for each in group.replicas
         )
+        self._found.clear()
         for version in versions:
             _ = self.versions[version.model, version.version]  # told from the start, with zeros
 
@@ -166,18 +155,40 @@ class Metrics:
         name = application if application in self._known else OTHER
         self.applications[name].errors[error.reason][0] += 1
 
-    def sending(self, version: Version, queries: Sequence[Query], now_ns: int) -> None:
+    def sending(self, replica: Replica, queries: Sequence[Query], now_ns: int) -> None:
         """A batch is about to be sent."""
-        waits = [now_ns - arrived_ns for arrived_ns in map(_arrived, queries)]
-        self.versions[version.model, version.version].waits.observe_all(waits)
+        of_replica, of_version = self._tallies(replica)
+        of_replica.rows.observe(len(queries))
+        of_version.waits.observe_all([now_ns - query.arrived_ns for query in queries])
 
-    def counting(self, connect: Connect) -> Connect:
-        """The same ways to replicas, with batches counted."""
+    def returned(self, replica: Replica, batch: Batch, answer: Answer) -> None:
+        """A batch has come back."""
+        of_replica, of_version = self._tallies(replica)
+        match answer:
+            case Predictions():
+                of_replica.round_trips.observe(batch.replied_ns - batch.sent_ns)
+                if answer.model_us:
+                    of_replica.models.observe(answer.model_us * 1000)
+                failures = [each for each in answer.outcomes if type(each) is Failure]
+                of_version.predictions += len(answer.outcomes) - len(failures)
+                for failure in failures:
+                    of_version.errors[failure.kind][0] += 1
+            case Failure():
+                _count(of_replica.failures, "failed")
+                of_version.errors[answer.kind][0] += 1
+            case TimedOut():
+                _count(of_replica.failures, "timed_out")
+            case Lost():
+                _count(of_replica.failures, "refused" if answer.was_refused else "lost")
 
-        def counted(version: Version, replica: Replica) -> Runtime:
-            return _CountedRuntime(connect(version, replica), version, replica, self, self._clock.now_ns)
-
-        return counted
+    def _tallies(self, replica: Replica) -> tuple[ReplicaTally, VersionTally]:
+        key = (replica.model, replica.version, replica.replica_id)
+        found = self._found.get(key)
+        if found is None:
+            model, version, replica_id = key
+            of_replica = self.replicas[model, version, str(replica_id)]
+            found = self._found[key] = of_replica, self.versions[model, version]
+        return found
 
     # The rates
 
@@ -193,84 +204,6 @@ class Metrics:
         self._is_ticking = any(has_grown)
         if self._is_ticking:
             self._clock.call_at(now_ns + TICK_NS, self._tick)
-
-
-_arrived = attrgetter("arrived_ns")
-
-
-class _CountedRuntime:
-    """A Runtime whose batches are counted."""
-
-    __slots__ = ("_inner", "_key", "_metrics", "_now_ns", "_version_key")
-
-    def __init__(
-        self, inner: Runtime, version: Version, replica: Replica, metrics: Metrics, now_ns: Callable[[], int]
-    ) -> None:
-        self._inner = inner
-        self._metrics = metrics
-        self._now_ns = now_ns
-        self._version_key = (version.model, version.version)
-        self._key = (replica.model, replica.version, str(replica.replica_id))
-
-    def predict(
-        self, inputs: Sequence[bytes], deadline_ns: int, done: Callable[[Answer], None], metadata: Metadata = ()
-    ) -> Call:
-        tally = self._metrics.replicas[self._key]
-        tally.rows.observe(len(inputs))
-        answered = partial(self._answered, tally, self._now_ns(), done)
-        if type(metadata) is not Along:
-            return self._inner.predict(inputs, deadline_ns, answered, metadata)
-        return _FollowedCall(self._inner, inputs, deadline_ns, answered, metadata)
-
-    def describe(self, deadline_ns: int, done: Callable[[Description | Lost], None]) -> None:
-        self._inner.describe(deadline_ns, done)
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def _answered(self, tally: ReplicaTally, sent_ns: int, done: Callable[[Answer], None], answer: Answer) -> None:
-        version = self._metrics.versions[self._version_key]
-        match answer:
-            case Predictions():
-                tally.round_trips.observe(self._now_ns() - sent_ns)
-                if answer.model_us:
-                    tally.models.observe(answer.model_us * 1000)
-                failures = [each for each in answer.outcomes if type(each) is Failure]
-                version.predictions += len(answer.outcomes) - len(failures)
-                for failure in failures:
-                    version.errors[failure.kind][0] += 1
-            case Failure():
-                _count(tally.failures, "failed")
-                version.errors[answer.kind][0] += 1
-            case TimedOut():
-                _count(tally.failures, "timed_out")
-            case Lost():
-                _count(tally.failures, "refused" if answer.was_refused else "lost")
-        done(answer)
-
-
-class _FollowedCall:
-    """A batch of whose end somebody is told."""
-
-    def __init__(
-        self,
-        inner: Runtime,
-        inputs: Sequence[bytes],
-        deadline_ns: int,
-        done: Callable[[Answer], None],
-        along: Along,
-    ) -> None:
-        self._done = done
-        self._along = along
-        self._call = inner.predict(inputs, deadline_ns, self._answered, along)
-
-    def cancel(self) -> None:
-        self._call.cancel()
-        self._along.ended("CANCELLED")
-
-    def _answered(self, answer: Answer) -> None:
-        self._along.ended("" if isinstance(answer, Predictions) else type(answer).__name__)
-        self._done(answer)
 
 
 def _count(into: dict[str, int], kind: str) -> None:

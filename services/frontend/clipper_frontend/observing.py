@@ -17,7 +17,7 @@ from clipper_frontend.metrics import Metrics
 from clipper_frontend.predictor import explanation_of
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.recent import Recent
-from clipper_frontend.routes import Version
+from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Along, Metadata
 from clipper_rpc.errors import ClipperError
 from clipper_rpc.telemetry.context import REQUEST_ID, joined_ids, request_id
@@ -67,6 +67,9 @@ class Observer:
         self.recent = recent
         self._count = metrics.answered
         self._remember = None if recent is None else recent.remember
+        self._sending = metrics.sending
+        self.returned = metrics.returned
+        """See runtime.Watches."""
         self.follows = follows or tracing is not None
         self._tracing = tracing
         self._causes = Causes()
@@ -86,9 +89,9 @@ class Observer:
         """A caller gets an error."""
         self.metrics.failed(application, error)
 
-    def sending(self, version: Version, queries: Sequence[Query], now_ns: int) -> Metadata:
-        """See runtime.Sending."""
-        self.metrics.sending(version, queries, now_ns)
+    def sending(self, version: Version, replica: Replica, queries: Sequence[Query], now_ns: int) -> Metadata:
+        """See runtime.Watches."""
+        self._sending(replica, queries, now_ns)
         return self._along(version, queries) if self._under_way else ()
 
     # Single ones

@@ -24,7 +24,7 @@ from clipper_frontend.member import Member, State
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.roster import Roster
 from clipper_frontend.routes import Group, Replica, Version
-from clipper_frontend.runtime import Connect, Sending
+from clipper_frontend.runtime import Connect, Watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Pool:
     Args:
         objective_ns: the shortest objective of those who ask this version.
         new_policy: makes what chooses the size of one replica's batches.
-        sending: is told of every batch before it is sent.
+        watcher: is told of every batch.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Pool:
         connect: Connect,
         new_policy: Callable[[Version], BatchPolicy],
         limits: Limits,
-        sending: Sending | None = None,
+        watcher: Watches | None = None,
     ) -> None:
         self.version = group.version
         self.objective_ns = objective_ns
@@ -72,7 +72,7 @@ class Pool:
             self._roster,
             self._changed,
             max_attempts=limits.max_attempts,
-            sending=sending,
+            watcher=watcher,
         )
         self.max_batches_in_flight = 1
         self._forecast: Forecast | None = None
@@ -150,12 +150,15 @@ class Pool:
         return False
 
     def _can_be_in_time(self, query: Query, now_ns: int) -> bool:
-        if not self._has_forecast:
+        waiting, deadline_ns = self._queue.waiting_rows, query.deadline_ns
+        if not self._has_forecast:  # with little to do, one costs more than all the rest of a batch
+            for member in self._roster.members.values():
+                if member.has_room(waiting + query.rows, deadline_ns - now_ns, self.objective_ns, now_ns):
+                    return True
             self._has_forecast = True
             self._forecast = self._new_forecast(now_ns)
         if self._forecast is None:
             return True
-        waiting, deadline_ns = self._queue.waiting_rows, query.deadline_ns
         if self._forecast.admits(now_ns, waiting + query.rows, deadline_ns):
             return True
         before = self._queue.rows_before(deadline_ns)
@@ -266,7 +269,7 @@ class Pool:
 
     def _fitting(self, queries: list[Query]) -> list[Query]:
         """The first ones that fit into one message, at least one; the others wait again."""
-        if sum([len(query.input) for query in queries]) <= self._limits.max_batch_bytes:
+        if len(queries) == 1 or sum([len(query.input) for query in queries]) <= self._limits.max_batch_bytes:
             return queries
         size = fitting = 0
         for query in queries:

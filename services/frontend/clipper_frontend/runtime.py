@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from clipper_frontend.query import Query
+from clipper_frontend.query import Batch, Query
 from clipper_frontend.routes import Replica, Version
 
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -18,10 +18,6 @@ class Along(tuple[tuple[str, str | bytes], ...]):
 
     ended: Callable[[str], None]
     """Called once: with what went wrong, or nothing."""
-
-
-Sending = Callable[[Version, Sequence[Query], int], Metadata]
-"""Is told of a batch that is about to be sent, with the time, and says what goes along with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +95,13 @@ class Runtime(Protocol):
 
 Connect = Callable[[Version, Replica], Runtime]
 """Makes the way to a replica of a version."""
+
+
+class Watches(Protocol):
+    """Is told of every batch."""
+
+    def sending(self, version: Version, replica: Replica, queries: Sequence[Query], now_ns: int) -> Metadata:
+        """One is about to be sent. Says what goes along with it."""
+
+    def returned(self, replica: Replica, batch: Batch, answer: Answer) -> None:
+        """One has come back, answered or not; those who wait for it are told next."""
