@@ -112,11 +112,11 @@ class DockerContainerManager(ContainerManager):
         self._ip = docker_ip_address
         self._central_logs = use_centralized_log
         self._wanted = {
-            Door.QUERY: clipper_query_port,
-            Door.ADMIN: clipper_management_port,
-            Door.FRONTEND: clipper_rpc_port,
-            Door.MANAGER: manager_port,
-            Door.LOGS: fluentd_port,
+            Door.QUERY: given.port(clipper_query_port, "clipper_query_port"),
+            Door.ADMIN: given.port(clipper_management_port, "clipper_management_port"),
+            Door.FRONTEND: given.port(clipper_rpc_port, "clipper_rpc_port"),
+            Door.MANAGER: given.port(manager_port, "manager_port"),
+            Door.LOGS: given.port(fluentd_port, "fluentd_port"),
         }
         self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
         self._cache_ttl_s = checked_ttl_s(cache_ttl_s)

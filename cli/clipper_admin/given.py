@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from clipper_admin.exceptions import InvalidArgumentException
-from clipper_runtime.names import checked_version
+from clipper_runtime.names import checked_name, checked_version
 
 MOST_REPLICAS = 256
 """Of one version: more processes or containers are a slip of the hand, and would bring a machine down."""
@@ -24,6 +24,11 @@ def whole(value: Any, name: str, least: int, most: int, hint: str = "") -> int:
     return int(value)
 
 
+def port(value: Any, name: str) -> int:
+    """A port to listen on; 0 asks for a free one. Raises InvalidArgumentException for what cannot be."""
+    return whole(value, name, 0, 65535, "give a port from 1 to 65535, or 0 for a free one")
+
+
 def replicas(value: Any) -> int:
     """How many replicas of a version there shall be. Raises InvalidArgumentException for what cannot be."""
     return whole(value, "num_replicas", 0, MOST_REPLICAS)
@@ -34,6 +39,15 @@ def share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) <= 1:
         raise InvalidArgumentException(f"share is {value!r}; give a share of the queries, above 0 and at most 1.")
     return float(value)
+
+
+def name(value: Any) -> str:
+    """A name of an application, model or cluster.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return checked_name(value)
 
 
 def version(value: Any) -> str:

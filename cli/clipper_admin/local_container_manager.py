@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,25 +13,17 @@ from pathlib import Path
 
 from clipper_admin import given, models
 from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_frontends, checked_ttl_s
-from clipper_admin.exceptions import (
-    AlreadyRunningException,
-    ClipperException,
-    NotRunningException,
-    UnconnectedException,
-)
-from clipper_admin.supervisor import launch
-from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
-from clipper_admin.supervisor.control import ControlError, NotRunning, Request, Verb, ask, ask_status
-from clipper_admin.supervisor.log_files import last_lines
-from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, JsonObject, Settings, State
+from clipper_admin.exceptions import ClipperException, UnconnectedException
+from clipper_admin.supervisor.cluster_dir import ClusterDir
+from clipper_admin.supervisor.control import Request, Verb
+from clipper_admin.supervisor.handle import STOP_WITHIN_S, SupervisorHandle
+from clipper_admin.supervisor.records import Addresses, ClusterStatus, Deployment, Settings, State
 from clipper_runtime.names import checked_name
 
 _log = logging.getLogger(__name__)
 
 _DEPLOY_WITHIN_S = 600.0
-_STOP_WITHIN_S = 90.0
 _SETTLE_WITHIN_S = 60.0
-_GONE_AFTER_FAILURE_S = 5.0
 
 
 class LocalContainerManager(ContainerManager):
@@ -81,13 +70,14 @@ class LocalContainerManager(ContainerManager):
             raise ClipperException(str(error)) from error
         self._home = Path(home or os.environ.get("CLIPPER_HOME") or Path.home() / ".clipper").expanduser().absolute()
         self._directory = ClusterDir(self._home / self.cluster_name)
+        self._supervisor = SupervisorHandle(self._directory)
         self._wanted = Settings(
             cluster=self.cluster_name,
             host=host,
-            query_port=clipper_query_port,
-            admin_port=clipper_management_port,
-            frontend_port=clipper_rpc_port,
-            manager_port=manager_port,
+            query_port=given.port(clipper_query_port, "clipper_query_port"),
+            admin_port=given.port(clipper_management_port, "clipper_management_port"),
+            frontend_port=given.port(clipper_rpc_port, "clipper_rpc_port"),
+            manager_port=given.port(manager_port, "manager_port"),
             redis_url=redis_url,
             cache_ttl_s=checked_ttl_s(cache_ttl_s),
             transport=transport,
@@ -132,32 +122,27 @@ class LocalContainerManager(ContainerManager):
             _log.warning("Images are ignored: a local cluster runs processes of this Python environment.")
         checked_frontends(num_frontend_replicas)
         checked_cache_size(cache_size)
-        if self._directory.is_running():
-            raise AlreadyRunningException(
-                f"{self._told_running()} Use connect() (`clipperctl status`) to work with it, or stop_all() "
-                "(`clipperctl stop`) first."
-            )
+        self._supervisor.refuse_running(
+            "Use connect() (`clipperctl status`) to work with it, or stop_all() (`clipperctl stop`) first."
+        )
+        settings = replace(
+            self._wanted,
+            frontend_workers=num_frontend_replicas,
+            cache_bytes=cache_size,
+            header_timeout_s=qf_http_timeout_request,
+            body_timeout_s=qf_http_timeout_content,
+        )
+        _log.info("Starting cluster %s in %s", self.cluster_name, self._directory.path)
+        self._supervisor.start(settings)
         try:
-            self._directory.create()
-            settings = replace(
-                self._wanted,
-                frontend_workers=num_frontend_replicas,
-                cache_bytes=cache_size,
-                header_timeout_s=qf_http_timeout_request,
-                body_timeout_s=qf_http_timeout_content,
-            )
-            write_atomically(self._directory.settings, settings.to_json())
-            _log.info("Starting cluster %s in %s", self.cluster_name, self._directory.path)
-            self._spawn_supervisor()
-        except OSError as error:
-            raise ClipperException(f"Cluster {self.cluster_name} cannot be started: {error}") from error
-        self.connect()
-        self._tell_exchanged_ports()
-        with contextlib.suppress(TimeoutError):
-            self._ask(Request(Verb.SETTLED), _SETTLE_WITHIN_S)
-        for each in self.status().processes:
-            if each["state"] != State.RUNNING:
-                _log.warning("%s is %s (%s); its log: %s", each["name"], each["state"], each["last_exit"], each["log"])
+            self.connect()
+            self._tell_exchanged_ports()
+            with contextlib.suppress(TimeoutError):
+                self._supervisor.ask(Request(Verb.SETTLED), _SETTLE_WITHIN_S)
+            self._tell_what_is_not_up()
+        except KeyboardInterrupt:
+            self.stop_all(graceful=False)
+            raise
 
     def connect(self) -> None:
         """Finds the running cluster of this name."""
@@ -169,43 +154,23 @@ class LocalContainerManager(ContainerManager):
         Raises:
             ClipperException: the cluster does not run.
         """
-        running = self._directory.read_running()
-        if running is None or not self._directory.is_running():
-            crashed = " It has not been stopped but has crashed, or the machine was restarted." if running else ""
-            raise NotRunningException(
-                f"No cluster {self.cluster_name} runs here ({self._directory.path}).{crashed} "
-                "Start it with start_clipper(), or `clipperctl start`."
-            )
-        try:
-            return ask_status(Path(running.control))
-        except (NotRunning, ControlError, TimeoutError) as error:
-            raise ClipperException(f"The supervisor of cluster {self.cluster_name} does not answer: {error}") from error
+        return self._supervisor.status()
 
     def is_running(self) -> bool:
         """Whether the cluster runs."""
-        return self._directory.is_running()
+        return self._supervisor.is_running()
 
     def stop_all(self, graceful: bool = True) -> None:
         """Stops the cluster and waits until nothing of it runs. What was configured stays for the next start."""
-        if not self._directory.is_running():
+        if not self.is_running():
             _log.info("Cluster %s does not run", self.cluster_name)
             return
-        if graceful:
-            with contextlib.suppress(NotRunning):
-                self._ask(Request(Verb.STOP), _STOP_WITHIN_S)
-        elif running := self._directory.read_running():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(running.pid, signal.SIGTERM)
-        if not self._directory.wait_until_gone(_STOP_WITHIN_S):
-            raise ClipperException(
-                f"Cluster {self.cluster_name} is not gone after {_STOP_WITHIN_S:.0f} s; see its logs."
-            )
+        self._supervisor.stop(graceful=graceful)
         self._addresses = None
 
     def purge(self) -> None:
         """Deletes all that the cluster keeps on disk, configuration and logs included. It must not run."""
-        if self._directory.is_running():
-            raise AlreadyRunningException(f"{self._told_running()} Stop it first.")
+        self._supervisor.refuse_running("Stop it first.")
         self._directory.purge()
 
     # Models
@@ -224,10 +189,11 @@ class LocalContainerManager(ContainerManager):
             _log.warning("base_image and registry are ignored: replicas run in this Python environment.")
         models.check_packages(pkgs_to_install or ())
         target = self._directory.models / name / version
-        if any(each.model_dir == str(target) for each in self._directory.read_deployments()):
-            raise ClipperException(f"Model {name} has a version {version} already. Deploy under another version.")
-        shutil.rmtree(target, ignore_errors=True)  # of a version that is not deployed any more
-        models.copied(Path(model_data_path), target)
+        with self._supervisor.told():
+            if any(each.model_dir == str(target) for each in self._directory.read_deployments()):
+                raise ClipperException(f"Model {name} has a version {version} already. Deploy under another version.")
+            shutil.rmtree(target, ignore_errors=True)  # of a version that is not deployed any more
+            models.copied(Path(model_data_path), target)
         return str(target)
 
     def deploy_model(self, name: str, version: str, input_type: str, image: str, num_replicas: int = 1) -> None:
@@ -251,7 +217,7 @@ class LocalContainerManager(ContainerManager):
             _log.info("Found %d replicas for %s:%s. Removing %d", found, name, version, found - num_replicas)
         wanted = Deployment(name, version, str(model_dir), num_replicas, sys.executable)
         try:
-            self._ask(Request(Verb.SET_REPLICAS, wanted), _DEPLOY_WITHIN_S)
+            self._supervisor.ask(Request(Verb.SET_REPLICAS, wanted), _DEPLOY_WITHIN_S)
         except TimeoutError as error:
             raise ClipperException(
                 f"The replicas of {name}:{version} are not up after {_DEPLOY_WITHIN_S:.0f} s; see their logs."
@@ -261,11 +227,11 @@ class LocalContainerManager(ContainerManager):
         """Stops all replicas of these versions of models and deletes the copies of their directories."""
         chosen: list[tuple[str, str | None]] = [(name, each) for name, versions in models.items() for each in versions]
         if chosen:
-            self._ask(Request(Verb.STOP_MODELS, models=chosen), _STOP_WITHIN_S)
+            self._supervisor.ask(Request(Verb.STOP_MODELS, models=chosen), STOP_WITHIN_S)
 
     def stop_all_model_containers(self) -> None:
         """Stops the replicas of all models."""
-        if not self._directory.is_running():
+        if not self.is_running():
             return
         deployed = [Deployment.from_json(each) for each in self.status().deployments]
         self.stop_models(
@@ -323,54 +289,10 @@ class LocalContainerManager(ContainerManager):
             )
         return address
 
-    def _ask(self, request: Request, timeout_s: float) -> JsonObject:
-        running = self._directory.read_running()
-        if running is None:
-            raise NotRunningException(f"No cluster {self.cluster_name} runs. Start it with start_clipper().")
-        try:
-            return ask(Path(running.control), request, timeout_s=timeout_s)
-        except (ControlError, NotRunning) as error:
-            raise ClipperException(str(error)) from error
-
-    def _spawn_supervisor(self) -> None:
-        read, write = os.pipe()
-        try:
-            with (self._directory.logs / "supervisor.stderr.log").open("ab") as stderr:
-                detached = [sys.executable, "-I", "-S", str(launch.__file__), "detached"]
-                supervisor = [sys.executable, "-P", "-m", "clipper_admin.supervisor"]
-                subprocess.run(
-                    [*detached, *supervisor, "--cluster-dir", str(self._directory.path), "--ready-fd", str(write)],
-                    check=True,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stderr,
-                    stderr=stderr,
-                    pass_fds=(write,),
-                    cwd=self._directory.path,
-                )
-        finally:
-            os.close(write)
-        try:
-            with os.fdopen(read) as ready:
-                line = ready.readline()
-        except KeyboardInterrupt:
-            self.stop_all(graceful=False)
-            raise
-        if not line:
-            said = "\n".join(last_lines(self._directory.logs / "supervisor.stderr.log", 10))
-            raise ClipperException(f"The supervisor of cluster {self.cluster_name} has ended at once:\n{said}")
-        if problem := json.loads(line).get("error"):
-            self._directory.wait_until_gone(_GONE_AFTER_FAILURE_S)
-            raise ClipperException(f"Cluster {self.cluster_name} did not start. {problem}")
-
-    def _told_running(self) -> str:
-        running = self._directory.read_running()
-        if running is None:
-            return f"Cluster {self.cluster_name} is being started or stopped."
-        at = Addresses.from_json(running.addresses)
-        return (
-            f"Cluster {self.cluster_name} runs already (since {running.started}; REST at {at.query or 'none'}, "
-            f"gRPC at {at.frontend}, supervisor {running.pid})."
-        )
+    def _tell_what_is_not_up(self) -> None:
+        for each in self.status().processes:
+            if each["state"] != State.RUNNING:
+                _log.warning("%s is %s (%s); its log: %s", each["name"], each["state"], each["last_exit"], each["log"])
 
     def _tell_exchanged_ports(self) -> None:
         wanted, found = self._wanted, self._found

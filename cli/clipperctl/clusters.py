@@ -9,6 +9,8 @@ import click
 from clipperctl import output, texts
 from clipperctl.session import Session, with_session
 
+_PORT = click.IntRange(0, 65535)
+
 
 @click.command(
     epilog="""\b
@@ -18,10 +20,12 @@ Examples:
   clipperctl start --workers 2 --host 0.0.0.0                          # reached from other machines
 """
 )
-@click.option("--query-port", default=1337, show_default=True, help="REST predictions. Taken ports are exchanged.")
-@click.option("--admin-port", default=1338, show_default=True, help="REST administration.")
-@click.option("--frontend-port", default=7000, show_default=True, help="gRPC predictions.")
-@click.option("--manager-port", default=7001, show_default=True, help="gRPC administration.")
+@click.option(
+    "--query-port", type=_PORT, default=1337, show_default=True, help="REST predictions. Taken ports are exchanged."
+)
+@click.option("--admin-port", type=_PORT, default=1338, show_default=True, help="REST administration.")
+@click.option("--frontend-port", type=_PORT, default=7000, show_default=True, help="gRPC predictions.")
+@click.option("--manager-port", type=_PORT, default=7001, show_default=True, help="gRPC administration.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where REST and gRPC predictions listen.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Frontend processes.")
 @click.option(

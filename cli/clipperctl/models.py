@@ -87,6 +87,7 @@ def deploy(
         version, input_type = _as_saved(model_dir, version, input_type)
     assert version is not None
     assert input_type is not None
+    texts.check_names(name, version)
     func = texts.function_at(place) if place is not None else None
     with session.connected(f"Deploying {name}:{version}") as connection:
         if func is not None:

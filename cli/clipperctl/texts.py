@@ -54,6 +54,17 @@ class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic in its ty
             return name, text
 
 
+def check_names(model: str, version: str) -> None:
+    """Raises click.UsageError where a model, or a version, cannot be called so."""
+    from clipper_admin import given
+
+    try:
+        given.name(model)
+        given.version(version)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
 def explained(found: Prediction) -> list[str]:
     """Who has answered, and where the time went, a line for each."""
     return [*map(contributed, found.contributions), *([timed(found.timing)] if found.timing is not None else [])]
@@ -143,8 +154,11 @@ def function_at(place: str) -> Callable[[Any], Any]:
     where, _, name = place.rpartition(":")
     if not where or not name:
         raise click.UsageError(f"{place!r} names no function: write path/to/file.py:name or package.module:name.")
+    is_file = where.endswith(".py")
+    if not is_file and "/" in where:
+        raise click.UsageError(f"{where} is no Python file: write path/to/file.py:name or package.module:name.")
     try:
-        module = _loaded(Path(where)) if where.endswith(".py") else _imported(where)
+        module = _loaded(Path(where)) if is_file else _imported(where)
     except (Exception, SystemExit) as error:  # the user's own code: told
         raise click.UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)

@@ -34,6 +34,21 @@ from clipperctl.explain import told
 from clipperctl.main import cli, exit_code
 
 
+@pytest.mark.parametrize("address", ["nonsense", "host:", "host:123456", ":7001"])
+def test_what_is_no_address_is_refused_at_once(address: str) -> None:
+    for option in ("--manager", "--frontend"):
+        found = CliRunner().invoke(cli, ["app", "list", option, address])
+        assert (found.exit_code, "write HOST:PORT" in found.output) == (2, True)
+
+
+@pytest.mark.parametrize(("name", "version"), [("m/", "1"), ("", "1"), ("m", "../1"), ("m", "x" * 64)])
+def test_what_cannot_be_called_so_is_refused_before_its_file_is_run(name: str, version: str) -> None:
+    deploy = ["model", "deploy", name, "--version", version, "--input-type", "doubles", "--file", "nowhere.py:f"]
+    found = CliRunner().invoke(cli, deploy)
+    assert found.exit_code == 2
+    assert "is no name" in found.output or "is no version" in found.output
+
+
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
     """The words of every command and group."""
     yield names
@@ -118,6 +133,7 @@ def test_functions_are_found_in_files_and_modules(tmp_path: Path) -> None:
     ("place", "told"),
     [
         ("no_colon", "names no function"),
+        ("/tmp:f", "/tmp is no Python file"),
         ("json:nothing", "has no function nothing"),
         ("json:__name__", "has no function"),
         ("no_such_module:f", "ModuleNotFoundError"),

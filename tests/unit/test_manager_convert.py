@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from clipper.v1 import admin_pb2, values_pb2
@@ -82,6 +84,23 @@ def test_an_empty_default_output_of_a_known_kind_is_one() -> None:
     message.default_output.doubles.SetInParent()
     value = incoming.to_application(message)
     assert outgoing.from_application(value).default_output.WhichOneof("value") == "doubles"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"number": float("nan")},
+        {"number": float("-inf")},
+        {"json": "[NaN]"},
+        {"json": '{"a": -Infinity}'},
+        {"json": "{"},
+        {"json": "[" * 100_000},
+    ],
+)
+def test_a_default_output_that_json_cannot_say_is_refused(output: dict[str, Any]) -> None:
+    message = admin_pb2.Application(input_type=values_pb2.INPUT_TYPE_BYTES, default_output=output)
+    with pytest.raises(InvalidField, match=r"application\.default_output"):
+        incoming.to_application(message)
 
 
 def test_a_tensor_must_have_as_many_bytes_as_it_says() -> None:

@@ -14,5 +14,6 @@ launch        starts a program so that it ends with its parent, or outlives it
 leftovers     ends what a killed supervisor left behind
 child         one process: started, watched, started again, stopped
 cluster       all of them, in the right order
+handle        the supervisor from outside: started, found, asked
 __main__      the process itself
 """

@@ -94,7 +94,7 @@ class ClusterDir:
     def read_deployments(self) -> list[Deployment]:
         """The replicas that are wanted, by model and version."""
         found = read_json(self.deployments)
-        return [Deployment.from_json(each) for each in found["deployments"]] if found is not None else []
+        return [Deployment.from_json(each) for each in found.get("deployments", [])] if found is not None else []
 
     def write_deployments(self, deployments: list[Deployment]) -> None:
         """Keeps the replicas that are wanted."""
@@ -158,9 +158,11 @@ def read_json(path: Path) -> JsonObject | None:
     except FileNotFoundError:
         return None
     try:
-        found: JsonObject = json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")  # noqa: TRY004  # as any other damage
     return found
 
 

@@ -19,9 +19,16 @@ class Record:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """The record that a JSON object stands for; fields of another build are ignored, missing ones default."""
+        """The record that a JSON object stands for; fields of another build are ignored, missing ones default.
+
+        Raises:
+            ValueError: one is missing that has no default.
+        """
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in found.items() if name in known})
+        try:
+            return cls(**{name: value for name, value in found.items() if name in known})
+        except TypeError as error:
+            raise ValueError(f"a {cls.__name__} is damaged: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

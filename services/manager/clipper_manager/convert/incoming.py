@@ -91,16 +91,22 @@ def _output(message: values_pb2.Output) -> bytes:
     match message.WhichOneof("value"):
         case None:
             problem = 'no value is set; set one, for example {"string": "-1.0"}, or leave default_output out'
+        case "number" if not math.isfinite(message.number):
+            problem = f"is {message.number}, which JSON has no number for; set a text, or doubles"
         case "json":
             try:
-                json.loads(message.json)
-            except ValueError as error:
+                json.loads(message.json, parse_constant=_no_json)
+            except (ValueError, RecursionError) as error:
                 problem = f"its json does not parse: {error}"
         case "tensor":
             problem = _tensor_problem(message.tensor)
     if problem:
         raise InvalidField(field="application.default_output", problem=problem)
     return message.SerializeToString(deterministic=True)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _tensor_problem(tensor: values_pb2.Tensor) -> str:
