@@ -97,8 +97,7 @@ def frontend(*, counts: bool, rows: int) -> tuple[FakeClock, PredictService]:
     observer = Observer(Metrics(clock), recent=Recent(10_000))
     limits = Limits(rows, 10_000, 2, 3, 1_000_000)
     replies = Replies(clock)
-    connect = observer.metrics.counting(lambda *_: replies) if counts else lambda *_: replies
-    dispatcher = Dispatcher(clock, connect, limits, observer.sending if counts else None)
+    dispatcher = Dispatcher(clock, lambda *_: replies, limits, observer if counts else None)
     ids = count(1).__next__
     predictor = Predictor(dispatcher, ids, Chooser(dispatcher, ids, Outputs(), NoStates()), reply_margin_ns=5 * MS)
     table = RouteTable.of(
@@ -147,7 +146,7 @@ def frontend_that_counts_nothing() -> None:
 
     Observer.answered = lambda *_: None  # type: ignore[method-assign,assignment]
     Observer.sending = lambda *_: ()  # type: ignore[method-assign,assignment]
-    Metrics.counting = lambda _, connect: connect  # type: ignore[method-assign,assignment]
+    Metrics.returned = lambda *_: None  # type: ignore[method-assign,assignment]
     sys.argv.remove(OFF)
     run()
 

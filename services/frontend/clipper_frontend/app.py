@@ -96,6 +96,10 @@ async def serve(settings: Settings, stop: StopRequest) -> None:
         _log.info("stopped")
 
 
+_GC_AFTER = 5000
+"""After how many new objects the collector looks for circles: a burst of queries has hundreds, and makes no circles."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Engine:
     """What answers queries and takes feedback, and what to wait for before it can be asked."""
@@ -211,6 +215,7 @@ async def _listen(
     registration = Registration(registry, address, importlib.metadata.version("clipper-serve"), clock.sleep)
     gc.collect()
     gc.freeze()  # what is there now stays: the collector need not look at it again
+    gc.set_threshold(_GC_AFTER)
     async with asyncio.TaskGroup() as tasks:
         renewing = tasks.create_task(registration.run())
         health.set_serving(True)

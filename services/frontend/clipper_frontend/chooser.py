@@ -14,6 +14,7 @@ from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import Route, Version
 from clipper_frontend.selection.panel import Panel
 from clipper_frontend.selection.records import Asked, Recorder, Shown, StateKey, States
+from clipper_rpc.logs import frames_of
 from clipper_selection import Choice
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class Chooser:
             if not versions:
                 raise ValueError("the policy chose no model")
         except Exception as error:  # noqa: BLE001  # a plug-in's: the caller is told, and the log; the process goes on
-            _log.exception("policy_failed", extra={"application": route.name, "policy": panel.policy.NAME})
+            told = {"application": route.name, "policy": panel.policy.NAME, "trace": frames_of(error)}
+            _log.error("policy_failed", extra=told)
             return _failed(Query(query_id, route, None, value, arrived_ns, deadline_ns, on_done), error)
         if self._recorder is not None and panel.policy.LEARNS:
             on_done = _Recording(self._recorder, panel, context, value, choice, on_done)

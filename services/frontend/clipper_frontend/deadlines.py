@@ -14,7 +14,8 @@ from typing import Protocol
 from clipper_frontend.query import Query
 
 _NEVER = 1 << 63
-_FIRST_SWEEP = 4096
+_FIRST_SWEEP = 256
+"""Done queries are few enough then to stay in the caches of the machine, and to be made of the same memory again."""
 
 
 class Timer(Protocol):

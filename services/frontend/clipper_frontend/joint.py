@@ -17,6 +17,7 @@ from typing import Protocol
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.routes import Route, Version
 from clipper_frontend.selection.panel import Panel
+from clipper_rpc.logs import frames_of
 from clipper_selection import Answer, Arm, Combined, State, Value
 
 _log = logging.getLogger(__name__)
@@ -154,7 +155,8 @@ class JointQuery:
         try:
             self._take(self._panel.policy.combine(self._state, self._asked(), answers))
         except Exception as error:  # noqa: BLE001  # a plug-in's: the caller is told, and the log; others' queries go on
-            _log.exception("policy_failed", extra={"application": self.route.name, "policy": self._panel.policy.NAME})
+            told = {"application": self.route.name, "policy": self._panel.policy.NAME, "trace": frames_of(error)}
+            _log.error("policy_failed", extra=told)
             self.reason, self.kind, self.problem = Reason.MODEL_ERROR, type(error).__name__, str(error)
 
     def _asked(self) -> Sequence[Arm]:

@@ -27,6 +27,10 @@ from clipper_frontend.routes import Group, Replica, Version
 from clipper_frontend.runtime import Connect, Watches
 
 
+_FEW_ROWS = 8
+"""While fewer rows wait, who has room for them is asked replica by replica: a forecast costs as much as a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What holds for versions that do not say otherwise."""
@@ -151,7 +155,7 @@ class Pool:
 
     def _can_be_in_time(self, query: Query, now_ns: int) -> bool:
         waiting, deadline_ns = self._queue.waiting_rows, query.deadline_ns
-        if not self._has_forecast:  # with little to do, one costs more than all the rest of a batch
+        if not self._has_forecast and waiting < _FEW_ROWS:
             for member in self._roster.members.values():
                 if member.has_room(waiting + query.rows, deadline_ns - now_ns, self.objective_ns, now_ns):
                     return True

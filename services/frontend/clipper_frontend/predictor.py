@@ -185,3 +185,11 @@ def explanation_of(query: AnyQuery | Remembered) -> str:
     if query.reason is Reason.LOW_CONFIDENCE:
         return f"The models disagreed: the confidence {query.problem}"
     return _CLIPPERS_WORDS.get(query.reason) or error_of(query).message
+
+
+def cause_of(query: AnyQuery | Remembered) -> str:
+    """As `explanation_of`, for logs and traces: without the text of a model's error, which may quote its input."""
+    if query.reason is not Reason.MODEL_ERROR:
+        return explanation_of(query)
+    error = error_of(query)
+    return error.message.removesuffix(f": {error.fields['problem']}")
