@@ -26,7 +26,6 @@ from clipper_frontend.roster import Roster
 from clipper_frontend.routes import Group, Replica, Version
 from clipper_frontend.runtime import Connect, Watches
 
-
 _FEW_ROWS = 8
 """While fewer rows wait, who has room for them is asked replica by replica: a forecast costs as much as a batch."""
 
@@ -155,10 +154,9 @@ class Pool:
 
     def _can_be_in_time(self, query: Query, now_ns: int) -> bool:
         waiting, deadline_ns = self._queue.waiting_rows, query.deadline_ns
-        if not self._has_forecast and waiting < _FEW_ROWS:
-            for member in self._roster.members.values():
-                if member.has_room(waiting + query.rows, deadline_ns - now_ns, self.objective_ns, now_ns):
-                    return True
+        if not self._has_forecast:
+            if waiting < _FEW_ROWS and self._has_room(waiting + query.rows, deadline_ns - now_ns, now_ns):
+                return True
             self._has_forecast = True
             self._forecast = self._new_forecast(now_ns)
         if self._forecast is None:
@@ -167,6 +165,10 @@ class Pool:
             return True
         before = self._queue.rows_before(deadline_ns)
         return before < waiting and self._forecast.admits(now_ns, before + query.rows, deadline_ns)
+
+    def _has_room(self, rows: int, left_ns: int, now_ns: int) -> bool:
+        objective_ns = self.objective_ns
+        return any(each.has_room(rows, left_ns, objective_ns, now_ns) for each in self._roster.members.values())
 
     def _new_forecast(self, now_ns: int) -> Forecast | None:
         """When queries would be answered; None while nobody can know."""
