@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from clipper_rpc.logs import JsonFormatter, configure
+from clipper_rpc.logs import JsonFormatter, configure, frames_of
 
 
 def record(message: str, *arguments: object, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -96,3 +96,32 @@ def test_noisy_libraries_are_kept_at_warning_even_when_debugging(root: logging.L
     configure("manager", "debug")
     assert root.level == logging.DEBUG
     assert not logging.getLogger("grpc").isEnabledFor(logging.INFO)
+
+
+def chained(secret: str) -> None:
+    try:
+        int(secret)
+    except ValueError as error:
+        raise KeyError(secret) from error
+
+
+def test_frames_tell_where_and_which_kinds_of_the_whole_chain_and_no_text() -> None:
+    secret = "".join(reversed("4711 drowssap"))
+    with pytest.raises(KeyError) as caught:
+        try:
+            chained(secret)
+        except KeyError as error:
+            error.add_note(secret)
+            raise
+    first, second = frames_of(caught.value).split("\nThe above exception was the direct cause")
+    assert first.endswith("ValueError\n")
+    assert second.endswith("\nKeyError")
+    assert "in chained" in first
+    assert "in chained" in second
+    assert secret not in first + second
+
+
+def test_frames_of_an_error_that_is_its_own_cause_end() -> None:
+    error = ValueError()
+    error.__cause__ = error
+    assert frames_of(error) == "Traceback (most recent call last):\nValueError"

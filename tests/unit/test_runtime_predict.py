@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipper_runtime.faults import Faults
 from clipper_runtime.predict import Failure, predict_each
 
 
@@ -120,12 +121,41 @@ def test_what_is_no_list_fails_the_batch_with_its_type(outputs: Any, kind: str) 
     assert list(outcomes) == [Failure("WrongOutputType", message)] * 3
 
 
-def test_the_traceback_is_logged_once_per_batch(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_a_model_raised_is_logged_once_per_batch_without_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         predict_each(fails_on(1, 2, 5), Rows(8), is_wanted=always)
     [record] = [each for each in caplog.records if each.message == "model_raised"]
-    assert record.exc_info is not None
-    assert "1 is bad" in str(record.exc_info[1])
+    trace = record.__dict__["trace"]
+    assert trace.endswith("\nValueError")
+    assert "in predict" in trace
+    assert "1 is bad" not in trace
+    assert record.exc_info is None
+
+
+def test_a_fault_that_goes_on_is_logged_ten_times_and_then_seldom_with_how_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now_ns = 0
+    faults = Faults(lambda: now_ns)
+
+    def lines() -> list[int]:
+        found = [each for each in caplog.records if each.message == "model_raised"]
+        return [each.__dict__.get("more_since_last_line", 0) for each in found]
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(25):
+            predict_each(fails_on(0), Rows(1), is_wanted=always, faults=faults)
+        assert lines() == [0] * 10
+        predict_each(fails_on(0, error=KeyError()), Rows(1), is_wanted=always, faults=faults)
+        assert len(lines()) == 11, "another fault is told at once"
+        now_ns = 10_000_000_000
+        predict_each(fails_on(0), Rows(1), is_wanted=always, faults=faults)
+        assert lines()[-1] == 15
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(25):
+            predict_each(fails_on(0), Rows(1), is_wanted=always, faults=faults)
+    assert len(lines()) == 25
 
 
 class Mute(Exception):

@@ -15,6 +15,7 @@ service           ModelService on the raw transport
 worker            the threads that compute, in order
 codec, convert    bytes to arrays, and what a model returns to bytes
 predict           one batch, and the inputs at fault alone
+faults            what the log is told of a model's errors
 tally             what it counts of its batches
 metrics           what a model counts itself
 names             what models may be called, and the types of their inputs

@@ -5,8 +5,7 @@ Rules of this file
     inputs at fault stand alone. A single input is never tried twice.
  2. Each attempt gets arrays of its own, so that a model that writes into its inputs cannot spoil the next attempt.
  3. A wrong number or kind of outputs is a fault of the model's code: no retry, the whole batch is told both numbers.
- 4. Callers may see an error's kind and one line of its message; the traceback goes to the log, once per batch.
-
+ 4. Callers may see an error's kind and one line of its message; where it was raised goes to the log, once per batch.
  5. A model may return an iterator, e.g. be a generator function: it is drawn from input by input, and no further once
     nobody waits any more.
 
@@ -16,7 +15,6 @@ only if every input is at fault; one input at fault costs 2*ceil(log2 n) calls).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -24,9 +22,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipper_runtime.faults import Faults
 from clipper_runtime.model import ModelInputs
-
-_log = logging.getLogger(__name__)
 
 _MOST_KIND_BYTES = 128
 _MOST_MESSAGE_BYTES = 512
@@ -69,7 +66,12 @@ class Batch(Protocol):
 
 
 def predict_each(
-    predict: Callable[[ModelInputs], Any], batch: Batch, *, is_wanted: Callable[[], bool], isolate: bool = True
+    predict: Callable[[ModelInputs], Any],
+    batch: Batch,
+    *,
+    is_wanted: Callable[[], bool],
+    isolate: bool = True,
+    faults: Faults | None = None,
 ) -> Outcomes:
     """Answers each row of a batch with an output or a Failure.
 
@@ -79,26 +81,32 @@ def predict_each(
         is_wanted: whether anybody still waits; asked before each further attempt, and between inputs where the model
             gives one output after the other.
         isolate: whether a failing batch is asked again in parts (see above), or fails as a whole.
+        faults: tells the log what goes wrong, not too often.
 
     Raises:
         NotWanted: the model was left in the midst of the batch.
     """
-    outcome = _attempt(predict, batch, 0, batch.rows, is_wanted, is_first=True)
+    faults = faults or Faults()
+    outcome = _attempt(predict, batch, 0, batch.rows, is_wanted, faults, is_first=True)
     if not isinstance(outcome, _Raised):
         return outcome
     if batch.rows == 1 or not isolate:
         return [outcome.failure] * batch.rows
-    return _isolated(predict, batch, outcome.failure, is_wanted)
+    return _isolated(predict, batch, outcome.failure, is_wanted, faults)
 
 
 def _isolated(
-    predict: Callable[[ModelInputs], Any], batch: Batch, failure: Failure, is_wanted: Callable[[], bool]
+    predict: Callable[[ModelInputs], Any],
+    batch: Batch,
+    failure: Failure,
+    is_wanted: Callable[[], bool],
+    faults: Faults,
 ) -> list[object]:
     outcomes: list[object] = []
     todo = _halves(0, batch.rows, failure)
     while todo:
         start, stop, failure = todo.pop()  # from the left to the right
-        outcome = _attempt(predict, batch, start, stop, is_wanted) if is_wanted() else _Raised(failure)
+        outcome = _attempt(predict, batch, start, stop, is_wanted, faults) if is_wanted() else _Raised(failure)
         if not isinstance(outcome, _Raised):
             outcomes.extend(outcome)
         elif stop - start == 1 or not is_wanted():
@@ -124,6 +132,7 @@ def _attempt(
     start: int,
     stop: int,
     is_wanted: Callable[[], bool],
+    faults: Faults,
     *,
     is_first: bool = False,
 ) -> Outcomes | _Raised:
@@ -131,12 +140,12 @@ def _attempt(
         outputs = predict(batch.build(start, stop))
         if isinstance(outputs, Iterator):
             outputs = _drawn(outputs, is_wanted)
-        return _checked(outputs, stop - start)
+        return _checked(outputs, stop - start, faults)
     except NotWanted:
         raise
     except BaseException as error:  # noqa: BLE001  # the boundary to the model: answers and goes on
         if is_first:
-            _log.error("model_raised", exc_info=error, extra={"rows": stop - start})
+            faults.raised(error, stop - start)
         return _Raised(Failure.of(error))
 
 
@@ -149,7 +158,7 @@ def _drawn(outputs: Iterator[Any], is_wanted: Callable[[], bool]) -> list[Any]:
     return found
 
 
-def _checked(outputs: Any, rows: int) -> Outcomes:
+def _checked(outputs: Any, rows: int, faults: Faults) -> Outcomes:
     if isinstance(outputs, np.ndarray):
         found = len(outputs) if outputs.ndim else None
     else:
@@ -167,7 +176,7 @@ def _checked(outputs: Any, rows: int) -> Outcomes:
             "WrongOutputCount",
             f"The model returned {found} outputs for {rows} inputs; it must return one output per input.",
         )
-    _log.error("model_returned_wrong_outputs", extra={"problem": failure.message})
+    faults.returned(failure.message)
     return [failure] * rows
 
 

@@ -31,6 +31,7 @@ from clipper_rpc.telemetry.tracing import Tracing
 from clipper_rpc.transport import Methods, Unary, UnaryCall
 from clipper_runtime.codec import Batch, decoder
 from clipper_runtime.convert import response
+from clipper_runtime.faults import Faults
 from clipper_runtime.model import Model
 from clipper_runtime.names import InputType
 from clipper_runtime.predict import NotWanted, Outcomes, predict_each
@@ -82,6 +83,7 @@ class ModelService:
         self._worker = worker
         self._max_waiting = max_waiting
         self._isolate = isolate
+        self._faults = Faults()
         self.tally = tally or RuntimeTally(info.name, info.version)
         self.tracing = tracing
         self._decode = decoder(info.input_type)
@@ -159,7 +161,9 @@ class ModelService:
         start_ns = time.perf_counter_ns()
         outcomes: Outcomes = []
         if batch.rows:
-            outcomes = predict_each(self._model.predict, batch, is_wanted=is_wanted, isolate=self._isolate)
+            outcomes = predict_each(
+                self._model.predict, batch, is_wanted=is_wanted, isolate=self._isolate, faults=self._faults
+            )
         model_ns = time.perf_counter_ns() - start_ns
         if batch.failures:
             outcomes = _merged(batch, outcomes)
@@ -244,7 +248,7 @@ class _Predict:
         except ClipperError as error:
             self._answer = error
         except Exception as error:  # noqa: BLE001  # the outermost boundary of a call: answers and goes on
-            _log.error("batch_failed", exc_info=error)
+            _log.error("batch_failed", extra={"trace": logs.frames_of(error)})
             self._answer = InternalError(process="runtime")
 
     def finish(self) -> None:

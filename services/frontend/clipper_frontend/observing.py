@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from clipper_frontend.causes import Causes
 from clipper_frontend.joint import AnyQuery
 from clipper_frontend.metrics import Metrics
-from clipper_frontend.predictor import explanation_of
+from clipper_frontend.predictor import cause_of
 from clipper_frontend.query import Query, Reason
 from clipper_frontend.recent import Recent
 from clipper_frontend.routes import Replica, Version
@@ -155,7 +155,7 @@ class Observer:
         if followed.span is not None and query.reason:
             followed.span.set_attribute("clipper.reason", Reason(query.reason).name)
         is_error = query.reason and query.route.default_output is None
-        self.close(followed, explanation_of(query) if is_error else "")
+        self.close(followed, cause_of(query) if is_error else "")
 
     def _along(self, version: Version, queries: Sequence[Query]) -> Metadata:
         found = [self._under_way[each] for each in _ids(queries) if each in self._under_way]
@@ -193,7 +193,7 @@ def _details(query: AnyQuery, call: HasMetadata) -> dict[str, object]:
     also = {"kind": query.kind, "request_id": request_id(call.metadata)}
     return {
         **named,
-        "cause": explanation_of(query),
+        "cause": cause_of(query),
         "query_id": query.query_id,
         **{name: value for name, value in also.items() if value},
     }

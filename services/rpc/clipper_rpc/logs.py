@@ -1,6 +1,6 @@
 """One JSON object per line on stderr: time, level, process, logger, event, and the fields given as `extra`.
 
-Nothing is logged per query above DEBUG; payloads never.
+Nothing is logged per query above DEBUG; payloads never. So what a model or a plug-in has raised is told by `frames_of`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,6 +52,26 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def frames_of(error: BaseException) -> str:
+    """Where an exception comes from and of which kinds it and its causes are, without their texts.
+
+    For errors of foreign code that has seen a query: their texts often quote it.
+    """
+    parts: list[str] = []
+    seen: set[int] = set()
+    link, each = "", error
+    while id(each) not in seen:
+        seen.add(id(each))
+        stack = "".join(traceback.format_tb(each.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{stack}{type(each).__name__}\n{link}")
+        if each.__cause__ is not None:
+            link, each = "\nThe above exception was the direct cause of the following exception:\n\n", each.__cause__
+        elif each.__context__ is not None and not each.__suppress_context__:
+            link = "\nDuring handling of the above exception, another exception occurred:\n\n"
+            each = each.__context__
+    return "".join(reversed(parts)).rstrip()
 
 
 def configure(process: str, level: str) -> None:
