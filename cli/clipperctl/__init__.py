@@ -2,7 +2,8 @@
 
 In reading order:
 
-main       the command itself, its exit codes, and how errors are told
+main       the command's process: its exit codes, and how errors are told
+command    the command itself, and its subcommands
 session    what every subcommand has: which cluster, which form of output, progress
 output     tables for people; JSON and YAML for programs
 texts      what is typed: durations, values, functions

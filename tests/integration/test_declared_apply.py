@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from managers import manager
 
 from clipper_admin import Client
-from clipperctl.main import cli, exit_code
+from clipperctl.command import cli
+from clipperctl.main import exit_code
 from processes import Process, RedisServer
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "app.yaml")

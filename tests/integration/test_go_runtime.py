@@ -12,7 +12,7 @@ from clusters import local_cluster, until
 from traffic import flawless
 
 from clipper_admin import ClipperConnection
-from clipperctl.main import cli
+from clipperctl.command import cli
 from processes import Process
 
 ROOT = Path(__file__).parents[2]

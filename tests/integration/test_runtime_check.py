@@ -11,7 +11,7 @@ import pytest
 from broken_runtime import serving
 from click.testing import CliRunner, Result
 
-from clipperctl.main import cli
+from clipperctl.command import cli
 from processes import Process, free_port, module
 
 MODEL = """

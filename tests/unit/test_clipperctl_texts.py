@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,8 +31,9 @@ from clipper_rpc.errors import (
     StaleRevision,
 )
 from clipperctl import output, texts
+from clipperctl.command import cli
 from clipperctl.explain import told
-from clipperctl.main import cli, exit_code
+from clipperctl.main import exit_code
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", "host:123456", ":7001"])
@@ -47,6 +49,23 @@ def test_what_cannot_be_called_so_is_refused_before_its_file_is_run(name: str, v
     found = CliRunner().invoke(cli, deploy)
     assert found.exit_code == 2
     assert "is no name" in found.output or "is no version" in found.output
+
+
+_INTERRUPTED_WHILE_IT_IMPORTS = """
+import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "clipperctl.apps":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+from clipperctl.main import main
+main()
+"""
+
+
+def test_an_interrupt_is_no_traceback_however_early_it_comes() -> None:
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED_WHILE_IT_IMPORTS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
