@@ -1,12 +1,13 @@
 """Predictions per second through the whole chain, beside a grpc.aio echo measured in the same run.
 
-    python bench/predict.py [--seconds 8] [--in-flight 128] [--transport grpcio native] [--hits]
+    python bench/predict.py [--seconds 8] [--in-flight 128] [--one-each 128] [--transport grpcio native] [--hits]
 
 For each transport it starts Redis, manager, frontend and one runtime with the sum model as real processes, loads the
 frontend over gRPC with h2load from another process (10 doubles per query, each computed), and prints predictions/s,
 p50, p99 and CPU per prediction of each process. What is compared is measured one right after the other, while the
-others idle. Closed loop: it shows capacity, and latency at that load. With as many in flight as connections, each
-connection has one. With --hits it also measures answers from the prediction cache.
+others idle. Closed loop: it shows capacity, and latency at that load. Queries share a few connections, so that several
+are in flight on each; those of --one-each have a connection each. With --hits it also measures answers from the
+prediction cache.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -112,6 +114,28 @@ def row(table: Table, name: str, load: Load, cpu: dict[str, float], than: Sequen
     table.add_row(name, f"{load.per_s:,.0f}", *times, *[""] * (2 - len(times)), *latencies, costs)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How hard to ask."""
+
+    in_flight: int
+    connections: int
+
+    def __str__(self) -> str:
+        if self.in_flight == 1:
+            return "1 connection, one query"
+        if self.connections == self.in_flight:
+            return f"{self.in_flight} connections, one query each"
+        return f"{self.in_flight} in flight over {self.connections}"
+
+
+def paces(in_flight: Sequence[int], one_each: Sequence[int], connections: int) -> list[Pace]:
+    """What to measure, in order of how many are in flight; none has fewer of them than connections."""
+    shared = [Pace(number, min(number, connections)) for number in in_flight]
+    found = dict.fromkeys(shared + [Pace(number, number) for number in one_each])
+    return sorted(found, key=lambda pace: (pace.in_flight, pace.connections))
+
+
 def _transports() -> list[str]:
     return ["grpcio", "native"] if importlib.util.find_spec("clipper_rpc._native") else ["grpcio"]
 
@@ -120,8 +144,11 @@ def main() -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8, help="length of one measurement")
-    parser.add_argument("--in-flight", type=int, nargs="+", default=[4, 32, 128, 512])
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--in-flight", type=int, nargs="*", default=[4, 32, 128, 512], help="over all connections")
+    parser.add_argument("--connections", type=int, default=4, help="that those in flight share")
+    parser.add_argument(
+        "--one-each", type=int, nargs="*", default=[128], help="so many in flight, each on a connection of its own"
+    )
     parser.add_argument("--transport", nargs="+", default=_transports(), choices=["grpcio", "native"])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--hits", action="store_true", help="measures cache hits, too")
@@ -134,10 +161,15 @@ def main() -> None:
     for heading in ("what", "per second", "of echo", "of grpcio", "p50 ms", "p99 ms", "CPU µs per answer"):
         table.add_column(heading, justify="left" if heading in ("what", "CPU µs per answer") else "right")
 
-    def measure(address: str, method: str, in_flight: int, who: dict[str, Process]) -> tuple[Load, dict[str, float]]:
+    def measure(address: str, method: str, pace: Pace, who: dict[str, Process]) -> tuple[Load, dict[str, float]]:
         before = {name: cpu_s(process.pid) for name, process in who.items()}
         load = grpc_load(
-            address, method, message, connections=options.connections, in_flight=in_flight, seconds=options.seconds
+            address,
+            method,
+            message,
+            connections=pace.connections,
+            in_flight=pace.in_flight,
+            seconds=options.seconds,
         )
         # The warm-up second is in the CPU time but not in the answers.
         share = options.seconds / (options.seconds + 1)
@@ -155,17 +187,18 @@ def main() -> None:
                 made = stack.enter_context(cluster(directory, transport, options.workers, cache_bytes))
                 answered(made["frontend"].address, request)
                 clusters[what, transport] = made
-        for in_flight in options.in_flight:
-            echoed, cpu = measure(echo.address, "/bench.Echo/Echo", in_flight, {"echo": echo})
-            row(table, f"grpc.aio echo, {in_flight} in flight", echoed, cpu, [])
+        for pace in paces(options.in_flight, options.one_each, options.connections):
+            echoed, cpu = measure(echo.address, "/bench.Echo/Echo", pace, {"echo": echo})
+            row(table, f"grpc.aio echo, {pace}", echoed, cpu, [])
             first: dict[str, Load] = {}
             for (what, transport), who in clusters.items():
-                load, cpu = measure(who["frontend"].address, predict, in_flight, who)
+                load, cpu = measure(who["frontend"].address, predict, pace, who)
                 than = [echoed, first.setdefault(what, load)]
-                row(table, f"{what} on {transport}, {in_flight} in flight", load, cpu, than)
+                row(table, f"{what} on {transport}, {pace}", load, cpu, than)
+            table.add_section()
         for who in clusters.values():
             answered(who["frontend"].address, request)
-    Console(width=140).print(table)
+    Console(width=150).print(table)
 
 
 if __name__ == "__main__":
