@@ -233,18 +233,31 @@ def _at_once(questions: Sequence[Callable[[], Finding]]) -> Iterator[Finding]:
 def _application(application: Application, models: dict[str, Model], replicas: Sequence[Replica]) -> Finding:
     subject = f"application {application.name}"
     otherwise = "its default output" if application.has_default_output else "an error"
-    if not application.links:
+    answering = [link.model for link in application.links if not link.is_shadow]
+    if not answering:
         advice = f"clipperctl link {application.name} MODEL"
         return Finding(subject, Verdict.WARNING, f"no model is linked: it answers {otherwise}", advice)
     up = {(each.model, each.version) for each in replicas}
-    for link in application.links:
-        model = models.get(link.model)
-        version = model.current_version if model is not None else ""
-        if not version:
-            advice = f"clipperctl model deploy {link.model} --version … (or model activate)"
-            return Finding(subject, Verdict.WARNING, f"no version of {link.model} is current", advice)
-        if (link.model, version) not in up:
-            found = f"no replica of {link.model}:{version} is up: it answers {otherwise}"
-            advice = f"clipperctl model scale {link.model} --version {version} --replicas 1, and see its log"
-            return Finding(subject, Verdict.FAILED, found, advice)
-    return Finding(subject, Verdict.OK, f"is answered by {', '.join(link.model for link in application.links)}")
+    missing = {link.model: gone for link in application.links if (gone := _missing(link.model, models, up)) is not None}
+    able = [model for model in answering if model not in missing]
+    if not able:
+        verdict, what, advice = missing[answering[0]]
+        return Finding(subject, verdict, f"{what}: it answers {otherwise}", advice)
+    found = f"is answered by {', '.join(able)}"
+    if missing:
+        _, what, advice = next(iter(missing.values()))
+        return Finding(subject, Verdict.WARNING, f"{found}, but {what}", advice)
+    shadows = [link.model for link in application.links if link.is_shadow]
+    return Finding(subject, Verdict.OK, f"{found}; shadowed by {', '.join(shadows)}" if shadows else found)
+
+
+def _missing(model: str, models: dict[str, Model], up: set[tuple[str, str]]) -> tuple[Verdict, str, str] | None:
+    """Why a linked model answers nobody, how bad that is where nobody else does, and what to do; None if it does."""
+    version = models[model].current_version if model in models else ""
+    if not version:
+        advice = f"clipperctl model deploy {model} --version … (or model activate)"
+        return Verdict.WARNING, f"no version of {model} is current", advice
+    if (model, version) not in up:
+        advice = f"clipperctl model scale {model} --version {version} --replicas 1, and see its log"
+        return Verdict.FAILED, f"no replica of {model}:{version} is up", advice
+    return None

@@ -27,7 +27,9 @@ class ApplicationRates:
     p99_ms: float | None
     objective_ms: float
     default_share: float
-    """Of all answers, from 0 to 1."""
+    """Default outputs, of all answers, from 0 to 1."""
+    missed_share: float
+    """Default outputs and errors, of all answers: who got no prediction, from 0 to 1."""
     defaults: dict[str, int]
     """How many, by reason."""
     errors: dict[str, int]
@@ -136,6 +138,7 @@ def _application(
     latency = _difference([each.latency for each in old], [each.latency for each in new])
     answers = _answers(new) - _answers(old)
     defaults = _increase([each.defaults for each in old], [each.defaults for each in new])
+    missed = sum(defaults.values()) + sum(each.failures for each in new) - sum(each.failures for each in old)
     return ApplicationRates(
         application=name,
         queries_per_s=answers / seconds,
@@ -143,6 +146,7 @@ def _application(
         p99_ms=_ms(latency.quantile(0.99)),
         objective_ms=max(each.objective_us for each in new) / _US_PER_MS,
         default_share=sum(defaults.values()) / answers if answers else 0.0,
+        missed_share=missed / answers if answers else 0.0,
         defaults=defaults,
         errors=_increase([each.errors for each in old], [each.errors for each in new]),
     )

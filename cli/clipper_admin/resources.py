@@ -16,6 +16,8 @@ class Link:
 
     model: str
     weight: float = 1.0
+    is_shadow: bool = False
+    """Whether it only gets copies of queries, and answers nobody."""
 
 
 @dataclass(frozen=True, slots=True)

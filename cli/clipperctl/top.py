@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from clipper_admin import Client
     from clipper_admin.live import ApplicationRates, Live, ModelRates
 
-_APPLICATIONS = ("APPLICATION", "QUERIES/s", "P50", "P99", "OBJECTIVE", "DEFAULTS", "WHY")
+_APPLICATIONS = ("APPLICATION", "QUERIES/s", "P50", "P99", "OBJECTIVE", "MISSED", "WHY")
 _MODELS = ("MODEL", "INPUTS/s", "BATCH", "BATCH P99", "WAIT P99", "QUEUE", "REPLICAS", "CACHE", "ERRORS")
-_MANY_DEFAULTS = 0.01
+_MANY = 0.01
 
 
 @click.command(
@@ -40,7 +40,10 @@ Examples:
 @click.option("-n", "--count", type=click.IntRange(1), help="How often.  [default: on a terminal for ever, else once]")
 @with_session
 def top(session: Session, interval: float, count: int | None) -> None:
-    """Shows live rates, latencies, defaults and their reasons, queues and replicas."""
+    """Shows live rates, latencies, defaults and their reasons, queues and replicas.
+
+    MISSED is the share of answers that were no prediction: default outputs, and errors where there is no default.
+    """
     from rich.console import Console
     from rich.live import Live as Screen
 
@@ -133,7 +136,7 @@ def _application(each: ApplicationRates) -> tuple[Any, ...]:
         _time(each.p50_ms),
         Text(_time(each.p99_ms), style="red" if late else ""),
         _time(each.objective_ms or None),
-        Text(f"{each.default_share:.1%}", style="red" if each.default_share > _MANY_DEFAULTS else ""),
+        Text(f"{each.missed_share:.1%}", style="red" if each.missed_share > _MANY else ""),
         why,
     )
 

@@ -30,9 +30,10 @@ func TestABrowserShowsTheStatusPage(t *testing.T) {
 		Models: []*pb.ModelStats{{Model: "sum", Version: "1", ReplicasUp: 1, ReplicasDown: 1}},
 	}
 	g.manager.AddInstance(frontendAt(t, &fake.Inspected{Stats: stats, Grow: func(s *pb.GetStatsResponse) {
-		app := s.Applications[0] // 100 per second, of which one in four is late: the page looks every two seconds
+		app := s.Applications[0] // 125 per second, of which one in five is late and one in five fails: it looks every two seconds
 		app.Predictions += 150
 		app.Defaults["LATE"] += 50
+		app.Failures += 50
 		app.Latency.Buckets[0].Count += 200
 	}}))
 	ctx := t.Context()
@@ -59,7 +60,7 @@ func TestABrowserShowsTheStatusPage(t *testing.T) {
 			t.Errorf("the page does not show %q", want)
 		}
 	}
-	for label, want := range map[string]string{"Defaults": "25 %", "p50": "2 ms"} {
+	for label, want := range map[string]string{"Missed": "40 %", "p50": "2 ms"} {
 		cell := regexp.MustCompile(`data-label="` + label + `"><div>([^<]*)<`).FindStringSubmatch(page)
 		if cell == nil || cell[1] != want {
 			t.Errorf("%s: %q, want %s", label, cell, want)

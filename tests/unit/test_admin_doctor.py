@@ -82,6 +82,32 @@ def test_a_current_version_without_a_replica_has_failed_and_one_with_an_answerin
     assert findings["replica m:2:1"].found == "serves at h:2"
 
 
+def test_a_shadow_is_not_taken_for_a_model_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check", lambda address: None)
+    models = [Model("m", InputType.DOUBLES, "1"), Model("next", InputType.DOUBLES, "1")]
+    replicas = [Replica(each.name, "1", 0, "h:1", InputType.DOUBLES) for each in models]
+    shadow = Link("next", is_shadow=True)
+    only = Application("app", InputType.DOUBLES, 100_000, links=(shadow,))
+    finding = found(applications=[only], models=models, replicas=replicas)["application app"]
+    assert (finding.verdict, "no model is linked" in finding.found) == (Verdict.WARNING, True)
+    both = Application("app", InputType.DOUBLES, 100_000, links=(Link("m"), shadow))
+    finding = found(applications=[both], models=models, replicas=replicas)["application app"]
+    assert (finding.verdict, finding.found) == (Verdict.OK, "is answered by m; shadowed by next")
+    finding = found(applications=[both], models=models, replicas=replicas[:1])["application app"]
+    assert finding.verdict == Verdict.WARNING
+    assert finding.found == "is answered by m, but no replica of next:1 is up"
+
+
+def test_an_application_of_several_models_has_failed_only_where_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check", lambda address: None)
+    models = [Model("a", InputType.DOUBLES, "1"), Model("b", InputType.DOUBLES, "1")]
+    of_b = [Replica("b", "1", 0, "h:1", InputType.DOUBLES)]
+    finding = found(applications=[application("a", "b")], models=models, replicas=of_b)["application app"]
+    assert (finding.verdict, finding.found) == (Verdict.WARNING, "is answered by b, but no replica of a:1 is up")
+    finding = found(applications=[application("a", "b")], models=models)["application app"]
+    assert (finding.verdict, "its default output" in finding.found) == (Verdict.FAILED, True)
+
+
 def test_a_cluster_without_frontends_or_with_other_builds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "check", lambda address: None)
     findings = found(instances=[Instance("manager", "m-1", "h:7001", "clipper-serve 0.0.1")])

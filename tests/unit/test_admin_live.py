@@ -38,6 +38,7 @@ def test_rates_and_shares_are_of_the_time_between_the_looks() -> None:
     found = seen(before, now)
     assert found.queries_per_s == 50
     assert found.default_share == 0.08
+    assert found.missed_share == 0.1
     assert (found.defaults, found.errors) == ({"LATE": 5, "NO_REPLICA": 3}, {"LATE": 2})
 
 

@@ -76,7 +76,7 @@ def application(found: admin_pb2.Application) -> Application:
         policy=found.selection_policy.name or "static",
         policy_parameters=MessageToDict(found.selection_policy.parameters),
         confidence_threshold=found.confidence_threshold,
-        links=tuple(Link(link.model, link.weight) for link in found.links),
+        links=tuple(Link(link.model, link.weight, link.shadow) for link in found.links),
         created=_time(found.create_time),
     )
 

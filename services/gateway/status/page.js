@@ -96,7 +96,7 @@ function show({ applications, models, versions, replicas, instances }, seen) {
     Cache: bytes(seen.now.cacheBytes),
   });
   table("applications", "No application is registered: clipperctl app register",
-    ["Application", "#Queries/s", "#Last 2 minutes", "#p50", "#p99", "#Objective", "#Defaults", "Why not", "Models"], rows.map((row) => row.cells));
+    ["Application", "#Queries/s", "#Last 2 minutes", "#p50", "#p99", "#Objective", "#Missed", "Why", "Models"], rows.map((row) => row.cells));
   table("models", "No model is deployed: clipperctl model deploy",
     ["Model", "Replicas", "#Inputs/s", "#Inputs/batch", "#Batch p99", "#Waiting", "#From cache", "Errors"],
     models.flatMap((each) => ofModel(each, versions, replicas, seen, rate)));
@@ -112,7 +112,8 @@ function application(each, seen, rate) {
   const answers = after ? grown(after.answers, before?.answers) : 0;
   const defaults = after ? grownEach(after.defaults, before?.defaults) : [];
   const errors = after ? grownEach(after.errors, before?.errors) : [];
-  const share = answers > 0 ? sum(defaults) / answers : 0;
+  const missed = sum(defaults) + (after ? grown(after.failures, before?.failures) : 0); // answers that were no prediction
+  const share = answers > 0 ? missed / answers : 0;
   const p50 = after ? quantile(after.latency, before?.latency, 0.5) : null;
   const p99 = after ? quantile(after.latency, before?.latency, 0.99) : null;
   const objective = seconds(each.latency_objective) * 1e6;
