@@ -8,7 +8,7 @@ from clipper_rpc.grpcio_server import GrpcioServer
 from clipper_rpc.transport import (
     DEFAULT_OPTIONS,
     MAX_MESSAGE_BYTES,
-    WITHIN_TWO_SECONDS,
+    WITHIN_A_SECOND,
     ClientTls,
     Keepalive,
     Methods,
@@ -31,7 +31,7 @@ class GrpcioTransport:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         tls: ClientTls | None = None,
-        keepalive: Keepalive | None = WITHIN_TWO_SECONDS,
+        keepalive: Keepalive | None = WITHIN_A_SECOND,
     ) -> GrpcioChannel:
         """See Transport.connect."""
         return GrpcioChannel(address, max_message_bytes, tls, keepalive)

@@ -56,20 +56,16 @@ class Inbox:
 
 
 class Outbox:
-    """Lets a sender wait while the peer does not take what was sent before."""
+    """Lets senders wait while the peer does not take what was sent before."""
 
     def __init__(self) -> None:
-        self._room: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self.writable = self._room.set
 
     async def until_writable(self) -> None:
         """Waits for room."""
-        self._room = asyncio.get_running_loop().create_future()
-        await self._room
-
-    def writable(self) -> None:
-        """There is room for more."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        self._room.clear()
+        await self._room.wait()
 
 
 class ServedCall(Inbox):

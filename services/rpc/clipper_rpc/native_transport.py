@@ -17,7 +17,7 @@ from clipper_rpc.transport import (
     DEFAULT_OPTIONS,
     MAX_MESSAGE_BYTES,
     OK,
-    WITHIN_TWO_SECONDS,
+    WITHIN_A_SECOND,
     ClientTls,
     Keepalive,
     Metadata,
@@ -51,7 +51,7 @@ class NativeTransport:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         tls: ClientTls | None = None,
-        keepalive: Keepalive | None = WITHIN_TWO_SECONDS,
+        keepalive: Keepalive | None = WITHIN_A_SECOND,
     ) -> NativeChannel:
         """See Transport.connect."""
         return NativeChannel(address, max_message_bytes, tls, keepalive)

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::pin::pin;
 
 use bytes::Bytes;
+use h2::client::SendRequest;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{HeaderMap, CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -11,10 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, Instant};
 
 use crate::calls::Outcome;
-use crate::client::{Ending, Peer};
+use crate::client::{unreachable, Connection, Ending};
 use crate::grpc::{self, Status};
 use crate::message::{self, Broken, Message, Reader, Room};
-use crate::pulse::Pulse;
 use crate::teller::{Caller, Teller};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("clipper-native/", env!("CARGO_PKG_VERSION")));
@@ -40,8 +40,7 @@ pub struct Call {
 }
 
 /// Makes one call. Gives it back if the peer cannot have looked at it and another connection may do.
-pub async fn make(peer: Peer, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
-    let _under_way = peer.pulse.begin();
+pub async fn make(on: Connection, number: u64, mut call: Box<Call>, limit: usize, room: Room) -> Ending {
     let deadline = call.deadline;
     let expired = async {
         match deadline {
@@ -67,14 +66,26 @@ pub async fn make(peer: Peer, number: u64, mut call: Box<Call>, limit: usize, ro
         }
         pending().await
     };
-    let request = request(uri, metadata, deadline);
+    let talking = async {
+        let peer = match on {
+            Connection::There(peer) => peer,
+            Connection::Coming(peer) => match peer.await {
+                Ok(Ok(peer)) => peer,
+                Ok(Err(why)) => return Ok(unreachable(&why)),
+                Err(_) => pending().await, // the channel is being closed
+            },
+        };
+        let _under_way = peer.pulse.begin();
+        let request = request(uri, metadata, deadline);
+        talk(peer.requests, request, body, Limits { limit, room }, teller).await
+    };
     let talked = tokio::select! {
         biased;
         () = cancelled => {
             teller.forget();
             return Ending::Called;
         }
-        talked = talk(peer, request, body, Limits { limit, room }, teller) => talked,
+        talked = talking => talked,
         () = expired => Ok(Outcome::failure(Status::new(grpc::DEADLINE_EXCEEDED, "the deadline has passed"))),
     };
     match talked {
@@ -138,14 +149,13 @@ fn request(uri: &Uri, metadata: &HeaderMap, deadline: Option<Instant>) -> Reques
 
 /// Sends the request and follows the response to its end.
 async fn talk(
-    peer: Peer,
+    requests: SendRequest<Bytes>,
     request: Request<()>,
     body: &mut Body,
     limits: Limits,
     teller: &Teller,
 ) -> Result<Outcome, Break> {
     let unsent = |error| Break { error, is_sent: false };
-    let Peer { requests, pulse } = peer;
     let mut requests = requests.ready().await.map_err(unsent)?;
     let (response, mut sending) = requests.send_request(request, false).map_err(unsent)?;
     drop(requests);
@@ -153,8 +163,7 @@ async fn talk(
     let mut sending = pin!(send_body(&mut sending, body, teller));
     let mut following = pin!(async {
         let head = response.await.map_err(sent)?;
-        pulse.answered();
-        follow(head, limits, teller, &pulse).await
+        follow(head, limits, teller).await
     });
     tokio::select! {
         biased;
@@ -164,7 +173,7 @@ async fn talk(
 }
 
 /// Follows a response from its head to its end.
-async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller, pulse: &Pulse) -> Result<Outcome, Break> {
+async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller) -> Result<Outcome, Break> {
     let sent = |error| Break { error, is_sent: true };
     let (mut head, body) = head.into_parts();
     if let Some(status) = Status::read_from(&head.headers) {
@@ -176,6 +185,14 @@ async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller, pul
     if head.status != StatusCode::OK {
         return Ok(Outcome::failure(Status::of_http(head.status)));
     }
+    let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+        let text = format!(
+            "the peer does not speak gRPC: it answered {:?}",
+            String::from_utf8_lossy(kind.unwrap_or_default())
+        );
+        return Ok(Outcome::failure(Status::new(grpc::UNKNOWN, text)));
+    }
     let is_gzip = head
         .headers
         .get(grpc::GRPC_ENCODING)
@@ -185,7 +202,7 @@ async fn follow(head: Response<RecvStream>, limits: Limits, teller: &Teller, pul
         Some(Caller::Stream { shared, .. }) => {
             teller.headed(&mut head.headers);
             shared.open(reader.flow_control());
-            pass_on(&mut reader, teller, pulse).await.map(|()| None)
+            pass_on(&mut reader, teller).await.map(|()| None)
         }
         _ => only(&mut reader).await,
     };
@@ -263,9 +280,8 @@ async fn only(reader: &mut Reader) -> Result<Option<Message>, Broken> {
 }
 
 /// Passes the messages of a response on.
-async fn pass_on(reader: &mut Reader, teller: &Teller, pulse: &Pulse) -> Result<(), Broken> {
+async fn pass_on(reader: &mut Reader, teller: &Teller) -> Result<(), Broken> {
     while let Some(message) = reader.next().await? {
-        pulse.answered();
         teller.came(message);
     }
     Ok(())

@@ -333,7 +333,8 @@ pub fn metadata<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py
             Value::Text(text) => PyString::new(py, &text).into_any(),
             Value::Binary(raw) => PyBytes::new(py, &raw).into_any(),
         };
-        (PyString::intern(py, key), value).into_bound_py_any(py)
+        (PyString::new(py, key), value) // not interned: peers choose them, and some Pythons keep such for ever
+            .into_bound_py_any(py)
     });
     PyTuple::new(py, pairs.collect::<PyResult<Vec<_>>>()?)
 }

@@ -165,6 +165,12 @@ impl Channel {
     }
 }
 
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.bridge.close(Box::new(|| ())); // a loop may end without closing it
+    }
+}
+
 impl Channel {
     fn make(
         &self,

@@ -1,12 +1,12 @@
 //! A channel on the wire's thread: one connection, made when first needed and again when it breaks.
 
-use std::future::pending;
+use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{timeout, Instant};
 
@@ -24,6 +24,8 @@ const CONNECT: Duration = Duration::from_millis(800);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
+const FAILED: &str = "the transport has failed"; // what failed was printed
+
 /// How many cancelled calls are remembered (for a second), so that what still comes for them is dropped at once.
 const CANCELLED_STREAMS: usize = 4096;
 
@@ -33,6 +35,13 @@ enum State {
     Connecting,
     Connected(Peer),
     Failed { until: Instant, why: String },
+}
+
+/// The connection on which a call is to be made.
+pub enum Connection {
+    There(Peer),
+    /// It is being made; or why it could not be.
+    Coming(oneshot::Receiver<Result<Peer, String>>),
 }
 
 /// What a task of the channel has to say when it ends.
@@ -63,16 +72,20 @@ pub struct Peer {
 pub async fn run(channel: Arc<Channel>, mut calls: mpsc::UnboundedReceiver<Box<Call>>) {
     let mut state = State::Idle;
     let mut backoff = FIRST_BACKOFF;
-    let mut waiting: Vec<Box<Call>> = Vec::new();
+    let mut waiting: Vec<oneshot::Sender<Result<Peer, String>>> = Vec::new();
     let mut tasks: JoinSet<Ending> = JoinSet::new();
     let room = Room::new();
     let mut connection = 0; // the number of the last one
     let (ended_sender, mut ended) = mpsc::unbounded_channel::<u64>();
     loop {
         let ending = tokio::select! {
-            biased;
+            biased; // a connection is known before its end is, however soon that comes
+            Some(ending) = tasks.join_next() => match ending {
+                Ok(ending) => ending,
+                Err(_) if matches!(state, State::Connecting) => Ending::Connected(Err(Error::other(FAILED))),
+                Err(_) => Ending::Called, // its caller was told
+            },
             number = ended.recv() => Ending::Disconnected(number.unwrap_or_default()),
-            Some(Ok(ending)) = tasks.join_next() => ending,
             call = calls.recv() => match call {
                 Some(call) => Ending::Again(0, call),
                 None => break,
@@ -97,34 +110,27 @@ pub async fn run(channel: Arc<Channel>, mut calls: mpsc::UnboundedReceiver<Box<C
                     let (channel, ended, number) = (channel.clone(), ended_sender.clone(), connection);
                     tasks.spawn(async move { Ending::Connected(connect(&channel, number, ended).await) });
                 }
-                match &state {
-                    State::Connected(peer) => drop(tasks.spawn(called::make(
-                        peer.clone(),
-                        connection,
-                        call,
-                        channel.limit,
-                        room.shared(),
-                    ))),
-                    _ => waiting.push(call),
-                }
+                let on = match &state {
+                    State::Connected(peer) => Connection::There(peer.clone()),
+                    _ => {
+                        let (connected, coming) = oneshot::channel();
+                        waiting.push(connected);
+                        Connection::Coming(coming)
+                    }
+                };
+                tasks.spawn(called::make(on, connection, call, channel.limit, room.clone()));
             }
             Ending::Connected(Ok(peer)) => {
                 backoff = FIRST_BACKOFF;
                 for call in waiting.drain(..) {
-                    tasks.spawn(called::make(
-                        peer.clone(),
-                        connection,
-                        call,
-                        channel.limit,
-                        room.shared(),
-                    ));
+                    let _ = call.send(Ok(peer.clone())); // it may have ended meanwhile
                 }
                 state = State::Connected(peer);
             }
             Ending::Connected(Err(error)) => {
                 let why = error.to_string();
-                for mut call in waiting.drain(..) {
-                    call.teller.ended(unreachable(&why));
+                for call in waiting.drain(..) {
+                    let _ = call.send(Err(why.clone()));
                 }
                 state = State::Failed {
                     until: Instant::now() + backoff,
@@ -139,11 +145,10 @@ pub async fn run(channel: Arc<Channel>, mut calls: mpsc::UnboundedReceiver<Box<C
             }
         }
     }
-    drop(waiting);
     tasks.shutdown().await; // each tells its caller when it is dropped
 }
 
-fn unreachable(why: &str) -> Outcome {
+pub fn unreachable(why: &str) -> Outcome {
     Outcome::failure(Status::new(grpc::UNAVAILABLE, format!("cannot connect: {why}")))
 }
 
@@ -162,10 +167,7 @@ async fn connect(channel: &Channel, number: u64, ended: mpsc::UnboundedSender<u6
     };
     match timeout(CONNECT, connecting).await {
         Ok(connected) => connected,
-        Err(_) => Err(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            "connecting took too long",
-        )),
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, "connecting took too long")),
     }
 }
 
@@ -189,24 +191,17 @@ where
         .max_concurrent_reset_streams(CANCELLED_STREAMS)
         .max_local_error_reset_streams(None)
         .enable_push(false);
-    let pulse = Arc::new(Pulse::default());
-    let (requests, mut connection) = settings
+    let pulse = Arc::new(Pulse::new());
+    let (requests, connection) = settings
         .handshake::<_, Bytes>(Listening::new(io, pulse.heard.clone()))
         .await
-        .map_err(std::io::Error::other)?;
-    let (pings, watched) = (connection.ping_pong(), pulse.clone());
+        .map_err(Error::other)?;
+    let watching = pulse.clone();
     tokio::spawn(async move {
-        let lost = async {
-            match (pings, keepalive) {
-                (Some(pings), Some(keepalive)) => watched.until_lost(pings, keepalive).await,
-                _ => pending().await,
-            }
-        };
         // Its calls hear of its errors themselves, also of its being dropped.
-        tokio::select! {
-            biased;
-            _ = connection => {}
-            () = lost => {}
+        match keepalive {
+            Some(keepalive) => watching.keep(connection, keepalive).await,
+            None => drop(connection.await),
         }
         let _ = ended.send(number); // the channel may be closed
     });

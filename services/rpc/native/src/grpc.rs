@@ -35,10 +35,17 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// What HTTP/2 and gRPC themselves use: never shown as metadata.
-const RESERVED: [&str; 8] = [
+/// What HTTP/2 and gRPC themselves use: never shown as metadata, nor taken for it.
+const RESERVED: [&str; 15] = [
+    "connection",
+    "content-length",
     "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
     "te",
+    "transfer-encoding",
+    "upgrade",
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
@@ -176,6 +183,9 @@ pub fn metadata(headers: &HeaderMap) -> Vec<(&str, Value)> {
 /// Adds one pair to headers or trailers; says what is wrong with it where it is no metadata.
 pub fn add_metadata(headers: &mut HeaderMap, key: &str, value: &[u8]) -> Result<(), String> {
     let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| format!("metadata key {key:?} is not valid"))?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(format!("metadata key {key:?} is the protocol's own"));
+    }
     let value = if key.ends_with("-bin") {
         binary_value(value)
     } else {
@@ -402,5 +412,7 @@ mod tests {
         assert_eq!(found[4], ("more-bin", Value::Binary(vec![1])));
         assert!(add_metadata(&mut headers, "no good", b"").is_err());
         assert!(add_metadata(&mut headers, "a", b"line\nfeed").is_err());
+        assert!(add_metadata(&mut headers, "grpc-status", b"0").is_err());
+        assert!(add_metadata(&mut headers, "Connection", b"close").is_err());
     }
 }

@@ -6,6 +6,8 @@
 //!  2. A message above `SMALL` first gets room for all of it, in turn, and leaves it when Python has it. So of many large
 //!     messages at once some come through whole; the others wait, each with no more than its window in memory.
 //!  3. The window of the connection is no limit: waiting streams would fill it, and nothing could end.
+//!  4. A compressed message has come in whole before it gets room for what is in it, which is apart from the other room:
+//!     so nobody waits for room that is held by who waits for room.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,34 +34,50 @@ pub const MAX_HEADERS: u32 = 32 << 10;
 /// What needs no room of its own.
 const SMALL: usize = 16 << 10;
 
+/// No gzip holds more bytes than so many for each of its own.
+const MOST_IN_GZIP: usize = 1032;
+
+/// What takes longer to unpack than other calls should wait: at worst some ten milliseconds.
+const SOON_UNPACKED: usize = 4 << 10;
+
 /// Room for the large messages of one connection, in KiB.
-pub struct Room(Arc<Semaphore>);
+#[derive(Clone)]
+pub struct Room(Arc<Rooms>);
+
+struct Rooms {
+    received: Arc<Semaphore>,
+    unpacked: Arc<Semaphore>,
+}
 
 impl Room {
     const KIB: usize = 64 << 10;
 
     pub fn new() -> Self {
-        Room(Arc::new(Semaphore::new(Self::KIB)))
-    }
-
-    /// The same room, for one more stream.
-    pub fn shared(&self) -> Self {
-        Room(self.0.clone())
+        Room(Arc::new(Rooms {
+            received: Arc::new(Semaphore::new(Self::KIB)),
+            unpacked: Arc::new(Semaphore::new(Self::KIB)),
+        }))
     }
 
     /// Whether no stream has it.
     pub fn is_unshared(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
+}
 
-    async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        if length <= SMALL {
-            return None;
-        }
-        let kib = length.div_ceil(1024).min(Self::KIB);
-        let permits = u32::try_from(kib).expect("no more than KIB");
-        self.0.clone().acquire_many_owned(permits).await.ok() // it is never closed
+/// Takes room for so many bytes; none for a small message.
+async fn take(room: &Arc<Semaphore>, length: usize) -> Option<OwnedSemaphorePermit> {
+    match permits(length) {
+        0 => None,
+        permits => room.clone().acquire_many_owned(permits).await.ok(), // it is never closed
     }
+}
+
+fn permits(length: usize) -> u32 {
+    if length <= SMALL {
+        return 0;
+    }
+    u32::try_from(length.div_ceil(1024).min(Room::KIB)).expect("no more than KIB")
 }
 
 /// One message, as the parts that arrived.
@@ -119,7 +137,7 @@ impl Reader {
         if length > self.limit {
             return Err(too_large(length, self.limit));
         }
-        let room = self.room.take(length).await;
+        let room = take(&self.room.0.received, length).await;
         while self.available < length {
             if self.held > STREAM_WINDOW as usize / 2 {
                 let held = std::mem::take(&mut self.held);
@@ -139,7 +157,7 @@ impl Reader {
         };
         match (is_compressed, self.is_gzip) {
             (0, _) => Ok(Some(message)),
-            (1, true) => self.inflated(message).map(Some),
+            (1, true) => self.unpacked(message).await.map(Some),
             _ => Err(Broken::Refused(Status::new(
                 grpc::INTERNAL,
                 "a message is compressed in an undeclared way",
@@ -223,22 +241,45 @@ impl Reader {
         taken
     }
 
-    fn inflated(&self, message: Message) -> Result<Message, Broken> {
-        let packed: Vec<u8> = message.parts.concat();
-        let mut unpacked = Vec::with_capacity(packed.len().saturating_mul(4).min(self.limit));
-        flate2::read::MultiGzDecoder::new(packed.as_slice())
-            .take(self.limit as u64 + 1)
-            .read_to_end(&mut unpacked)
-            .map_err(|error| Broken::Refused(Status::new(grpc::INTERNAL, format!("a message is no gzip: {error}"))))?;
-        if unpacked.len() > self.limit {
-            return Err(too_large(unpacked.len(), self.limit));
+    async fn unpacked(&self, packed: Message) -> Result<Message, Broken> {
+        let (held, limit) = (packed.held, self.limit);
+        let most = packed.length.saturating_mul(MOST_IN_GZIP).min(limit);
+        let mut room = take(&self.room.0.unpacked, most).await;
+        let inflated = if packed.length <= SOON_UNPACKED {
+            inflated(packed, limit)?
+        } else {
+            let elsewhere = tokio::task::spawn_blocking(move || inflated(packed, limit));
+            elsewhere.await.unwrap_or_else(|_| Err(failed()))?
+        };
+        let length = inflated.len();
+        if let Some(room) = &mut room {
+            let spare = room.num_permits().saturating_sub(permits(length) as usize);
+            drop(room.split(spare));
         }
         Ok(Message {
-            length: unpacked.len(),
-            parts: vec![unpacked.into()],
-            ..message
+            parts: vec![inflated.into()],
+            length,
+            held,
+            _room: room,
         })
     }
+}
+
+fn inflated(packed: Message, limit: usize) -> Result<Vec<u8>, Broken> {
+    let bytes: Vec<u8> = packed.parts.concat();
+    let mut inflated = Vec::with_capacity(bytes.len().saturating_mul(4).min(limit));
+    flate2::read::MultiGzDecoder::new(bytes.as_slice())
+        .take(limit as u64 + 1)
+        .read_to_end(&mut inflated)
+        .map_err(|error| Broken::Refused(Status::new(grpc::INTERNAL, format!("a message is no gzip: {error}"))))?;
+    if inflated.len() > limit {
+        return Err(too_large(inflated.len(), limit));
+    }
+    Ok(inflated)
+}
+
+fn failed() -> Broken {
+    Broken::Refused(Status::new(grpc::INTERNAL, "the transport has failed")) // what failed was printed
 }
 
 pub fn too_large(got: usize, limit: usize) -> Broken {

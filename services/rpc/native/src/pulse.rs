@@ -1,24 +1,33 @@
-//! Keepalive: finds out that a peer is gone though nobody has said so, by pings of HTTP/2.
+//! Keepalive: finds out that a peer is gone though nobody has said so.
 //!
-//! A server asks a client that was silent for a while. A client asks only while it waits for an answer, and soon; but
-//! servers end a connection that is pinged too often, and the strictest (gRPC's own, by default) forgive three pings
-//! between two things that they send. So no more than that are sent until something of a call has come in, or another
-//! call begins; the kernel's keepalive goes on looking after the peer's machine.
+//! A server asks a client that was silent for a while, by a ping of HTTP/2. A client asks only while it waits for an
+//! answer, and soon; servers end a connection that is pinged so often, so it sends settings that change nothing: a peer
+//! must acknowledge those at once (RFC 9113, 6.5.3), and no server counts them. Whatever comes in is a sign of life.
+//!
+//! It is the peer's silence that counts, not ours: while this thread does not get to run, nobody's patience runs out.
 
+use std::future::poll_fn;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
+use bytes::Bytes;
+use h2::{client, Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{sleep_until, Instant};
 
-/// How many pings any server forgives in a row.
-const FORGIVEN: u32 = 3;
+use crate::bridge::lock;
+use crate::message::STREAM_WINDOW;
+
+/// Patience is counted in steps. One at whose end this thread was late by half a step does not count, but after
+/// `MOST` times as many there is an end to it.
+const STEP: Duration = Duration::from_millis(100);
+const MOST: u128 = 4;
 
 /// When a silent peer is asked whether it is there, and how long it may take to say so.
 #[derive(Debug, Clone, Copy)]
@@ -38,101 +47,142 @@ impl Keepalive {
     }
 }
 
-/// Whether anything was heard of a peer.
-#[derive(Clone, Default)]
-pub struct Heard(Arc<AtomicBool>);
+/// When something was last heard of a peer.
+#[derive(Clone)]
+pub struct Heard(Arc<Mutex<Instant>>);
 
 impl Heard {
-    fn note(&self) {
-        self.0.store(true, Relaxed);
+    pub fn new() -> Self {
+        Heard(Arc::new(Mutex::new(Instant::now())))
     }
 
-    fn take(&self) -> bool {
-        self.0.swap(false, Relaxed)
+    fn note(&self) {
+        *lock(&self.0) = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *lock(&self.0)
+    }
+
+    /// Whether something is heard after `asked`, before patience runs out.
+    async fn answer(&self, asked: Instant, patience: Duration) -> bool {
+        let needed = patience.as_nanos().div_ceil(STEP.as_nanos());
+        let mut counted = 0;
+        for _ in 0..needed * MOST {
+            let due = Instant::now() + STEP;
+            wake_at(due).await;
+            if self.last() > asked {
+                return true;
+            }
+            if due.elapsed() < STEP / 2 {
+                counted += 1;
+            }
+            if counted == needed {
+                break;
+            }
+        }
+        false
     }
 }
 
-/// Returns when a peer that was silent does not answer a ping.
+/// Sleeps; what has come in meanwhile is read before this returns, also where that is late.
+async fn wake_at(due: Instant) {
+    sleep_until(due).await;
+    yield_now().await;
+}
+
+/// Returns when a client that was silent does not answer a ping.
 pub async fn until_lost(mut pings: PingPong, heard: Heard, keepalive: Keepalive) {
     loop {
-        sleep(keepalive.after).await;
-        if !heard.take() && !is_there(&mut pings, &heard, keepalive.patience).await {
+        let due = heard.last() + keepalive.after;
+        if Instant::now() < due {
+            wake_at(due).await;
+            continue;
+        }
+        let forget_last = poll_fn(|context| {
+            let _ = pings.poll_pong(context);
+            Poll::Ready(())
+        });
+        forget_last.await; // else no further one can be sent
+        let asked = Instant::now();
+        let _ = pings.send_ping(Ping::opaque()); // one that is on its way already will do
+        if !heard.answer(asked, keepalive.patience).await {
             return;
         }
     }
 }
 
-async fn is_there(pings: &mut PingPong, heard: &Heard, patience: Duration) -> bool {
-    let _ = pings.send_ping(Ping::opaque()); // one that is on its way already will do
-    let answered = timeout(patience, std::future::poll_fn(|context| pings.poll_pong(context))).await;
-    if answered.is_err() {
-        tokio::task::yield_now().await; // if it was this process that slept, what came meanwhile is read first
-    }
-    heard.take() || answered.is_ok() // an error is the end of the connection, which its task sees
-}
-
 /// What a client's connection knows of the calls on it.
-#[derive(Default)]
 pub struct Pulse {
     pub heard: Heard,
     under_way: AtomicUsize,
-    is_answered: AtomicBool,
-    is_resting: AtomicBool,
-    go_on: Notify,
+    waits: Mutex<Waits>,
+    /// A call has begun where there was none.
+    begun: Notify,
+}
+
+/// Since when calls wait, and when the last one ended. Time without calls is left out: the beginning is later by it.
+struct Waits {
+    since: Instant,
+    ended: Instant,
 }
 
 impl Pulse {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Pulse {
+            heard: Heard::new(),
+            under_way: AtomicUsize::new(0),
+            waits: Mutex::new(Waits { since: now, ended: now }),
+            begun: Notify::new(),
+        }
+    }
+
     /// A call begins; it ends with what is returned.
     pub fn begin(self: &Arc<Self>) -> UnderWay {
         if self.under_way.fetch_add(1, Relaxed) == 0 {
-            self.heard.take();
+            let mut waits = lock(&self.waits);
+            let waited = waits
+                .ended
+                .saturating_duration_since(waits.since.max(self.heard.last()));
+            let now = Instant::now();
+            waits.since = now.checked_sub(waited).unwrap_or(now);
+            self.begun.notify_one();
         }
-        self.wake();
         UnderWay(self.clone())
     }
 
-    /// Something of a call has come in.
-    pub fn answered(&self) {
-        self.is_answered.store(true, Relaxed);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if self.is_resting.load(Relaxed) {
-            self.is_resting.store(false, Relaxed);
-            self.go_on.notify_one();
+    /// Returns when calls have waited for so long, and nothing was heard.
+    async fn silence(&self, length: Duration) {
+        loop {
+            while self.under_way.load(Relaxed) == 0 {
+                self.begun.notified().await;
+            }
+            let due = lock(&self.waits).since.max(self.heard.last()) + length;
+            if Instant::now() >= due {
+                return;
+            }
+            wake_at(due).await;
         }
     }
 
-    async fn rest(&self) {
-        self.is_resting.store(true, Relaxed);
-        self.go_on.notified().await;
-    }
-
-    /// Returns when a peer that owes an answer does not answer a ping.
-    pub async fn until_lost(self: Arc<Self>, mut pings: PingPong, keepalive: Keepalive) {
-        let (mut wait, mut spent) = (keepalive.after, 0);
+    /// Keeps a connection going to its end, or until a peer that owes an answer does not say that it is there.
+    pub async fn keep<T>(self: Arc<Self>, mut connection: client::Connection<T, Bytes>, keepalive: Keepalive)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         loop {
-            if self.under_way.load(Relaxed) == 0 {
-                self.rest().await;
-                wait = keepalive.after;
+            tokio::select! {
+                biased;
+                _ = &mut connection => return,
+                () = self.silence(keepalive.after) => {}
             }
-            sleep(wait).await;
-            if self.is_answered.swap(false, Relaxed) {
-                (wait, spent) = (keepalive.after, 0);
-            }
-            if self.heard.take() || self.under_way.load(Relaxed) == 0 {
-                continue;
-            }
-            if spent < FORGIVEN {
-                if !is_there(&mut pings, &self.heard, keepalive.patience).await {
-                    return;
-                }
-                spent += 1;
-                wait *= 2;
-            } else {
-                self.rest().await;
-                (wait, spent) = (keepalive.after, FORGIVEN - 1);
+            let asked = Instant::now();
+            let _ = connection.set_initial_window_size(STREAM_WINDOW); // some that are on their way already will do
+            tokio::select! {
+                biased;
+                _ = &mut connection => return,
+                is_there = self.heard.answer(asked, keepalive.patience) => if !is_there { return },
             }
         }
     }
@@ -143,7 +193,9 @@ pub struct UnderWay(Arc<Pulse>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Relaxed);
+        if self.0.under_way.fetch_sub(1, Relaxed) == 1 {
+            lock(&self.0.waits).ended = Instant::now();
+        }
     }
 }
 

@@ -140,7 +140,7 @@ where
         .max_concurrent_streams(service.max_streams)
         .max_concurrent_reset_streams(service.max_streams as usize)
         .max_pending_accept_reset_streams(service.max_streams as usize);
-    let heard = Heard::default();
+    let heard = Heard::new();
     let shaking = settings.handshake::<_, Bytes>(Listening::new(io, heard.clone()));
     let Some(mut connection) = unless_draining(phase.clone(), shaking).await else {
         return;
@@ -160,20 +160,25 @@ where
     if is_draining {
         connection.graceful_shutdown();
     }
+    let mut told = pin!(change(phase.clone()));
     loop {
         tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => served::start(&service, room.shared(), request, respond),
-                Some(Err(_)) | None => return, // the peer was told
-            },
-            Ok(()) = phase.changed() => match *phase.borrow_and_update() {
-                Phase::Serving => {}
-                Phase::Draining => {
-                    is_draining = true;
-                    connection.graceful_shutdown();
-                    last_word.as_mut().reset(Instant::now() + LAST_WORD);
+            biased; // a client that sends without end must not keep its server from stopping
+            () = &mut told => {
+                match *phase.borrow_and_update() {
+                    Phase::Serving => {}
+                    Phase::Draining => {
+                        is_draining = true;
+                        connection.graceful_shutdown();
+                        last_word.as_mut().reset(Instant::now() + LAST_WORD);
+                    }
+                    Phase::Over => break,
                 }
-                Phase::Over => break,
+                told.set(change(phase.clone()));
+            }
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => served::start(&service, room.clone(), request, respond),
+                Some(Err(_)) | None => return, // the peer was told
             },
             () = &mut age, if !is_old => {
                 is_old = true;
@@ -190,4 +195,11 @@ where
     }
     connection.abrupt_shutdown(Reason::NO_ERROR);
     let _ = timeout(FAREWELL, poll_fn(|context| connection.poll_closed(context))).await;
+}
+
+/// Returns when the phase is another one than was last seen.
+async fn change(mut phase: watch::Receiver<Phase>) {
+    if phase.changed().await.is_err() {
+        pending().await // it stays as it is
+    }
 }

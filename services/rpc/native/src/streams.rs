@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::bridge::{lock, Bridge, Event};
 use crate::calls::{described, headers_of, metadata, packed, payload, reply, sendable};
 use crate::calls::{Answer, Methods, Outcome, Replies};
-use crate::grpc::Status;
+use crate::grpc::{self, Status};
 use crate::guard::guarded;
 use crate::message::Message;
 use crate::module::Clock;
@@ -52,6 +52,12 @@ impl Shared {
     pub fn sent(&self, bytes: usize) -> bool {
         let before = self.queued.fetch_sub(bytes, Relaxed);
         before > SEND_AHEAD && before - bytes <= SEND_AHEAD
+    }
+
+    /// Lets go of the listener, which has us as well: nobody else would ever free the two.
+    fn forget(&self) {
+        let listener = lock(&self.listener).take();
+        drop(listener); // after the lock: it may run Python
     }
 
     fn tell<'py>(&self, py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
@@ -134,6 +140,9 @@ impl Event for Ended {
             Ok(reply) => self.0.tell(py, "ended", (reply,)),
             Err(error) => error.write_unraisable(py, None),
         }
+        if self.1.is_some() {
+            self.0.forget(); // nothing more will be told
+        }
     }
 }
 
@@ -143,8 +152,7 @@ pub struct Gone(pub Arc<Shared>);
 impl Event for Gone {
     fn deliver(self: Box<Self>, py: Python<'_>) {
         self.0.tell(py, "leave", ());
-        let listener = lock(&self.0.listener).take();
-        drop(listener); // after the lock: it may run Python
+        self.0.forget();
     }
 }
 
@@ -214,9 +222,11 @@ impl ServedStream {
             if let Some(error) = error {
                 answer.status = described(&self.0.methods.describe, error)?;
             }
-            answer.trailing = headers_of(Some(trailing))?;
-            let listener = lock(&self.0.shared.listener).take();
-            drop(listener); // after the lock: it may run Python
+            match headers_of(Some(trailing)) {
+                Ok(headers) => answer.trailing = headers,
+                Err(error) => answer.status = Status::new(grpc::INTERNAL, error.to_string()),
+            }
+            self.0.shared.forget();
             self.enqueue(py, Outgoing::Finish(answer))
         })
     }
@@ -284,8 +294,7 @@ impl CalledStream {
 
     /// Ends the call; the listener is told nothing more.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let listener = lock(&self.shared.listener).take();
-        drop(listener); // after the lock: it may run Python
+        self.shared.forget();
         match lock(&self.cancel).take() {
             Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
             None => Ok(()),
