@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -214,6 +214,9 @@ TRAILING: Metadata = (("cost", "3"), ("more-bin", b"\x01"))
 class GrpciosOwn(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Handlers of a server that knows nothing of Clipper."""
 
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self.handlers = handlers
+
     def service(self, details: Any) -> Any:
         async def unary(request: bytes, context: Any) -> bytes:
             await context.send_initial_metadata(INITIAL)
@@ -226,17 +229,25 @@ class GrpciosOwn(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
             async for request in requests:
                 yield request
 
+        if details.method in self.handlers:
+            return self.handlers[details.method]
         if details.method.endswith("/Echo"):
             return grpc.unary_unary_rpc_method_handler(unary)
         return grpc.stream_stream_rpc_method_handler(stream)
 
 
 @asynccontextmanager
-async def grpcios_own_server(**options: Any) -> AsyncIterator[int]:
-    """Its port. "/.../Echo" is unary and answers "slow" slowly; all else streams both ways."""
+async def grpcios_own_server(
+    handlers: Mapping[str, Any] | None = None,
+    *,
+    address: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+    **options: Any,
+) -> AsyncIterator[int]:
+    """Its port. Besides `handlers`, "/.../Echo" is unary and answers "slow" slowly; all else streams both ways."""
     server = grpc.aio.server(**options)
-    server.add_generic_rpc_handlers((GrpciosOwn(),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers((GrpciosOwn(handlers or {}),))
+    port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     await server.start()
     yield port
     await server.stop(0)

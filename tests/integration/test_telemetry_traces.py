@@ -49,7 +49,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Col
         environment.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
         for process in ("FRONTEND", "RUNTIME", "MANAGER"):
             environment.setenv(f"CLIPPER_{process}_METRICS_PORT", "0")
-        # One of each: the seam passes metadata on both (test_transport_behaviour).
+        # One of each: the seam passes metadata on both (test_transport_unary).
         environment.setenv("CLIPPER_RUNTIME_TRANSPORT", "grpcio")
         environment.setenv("CLIPPER_FRONTEND_CACHE_BYTES", "0")
         chain = Chain(directory, redis.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import random
 import signal
@@ -299,6 +300,35 @@ async def test_a_server_that_falls_behind_takes_a_bounded_amount_and_then_catche
     assert {(await each).payload for each in asked} == {b"1000000"}
     assert most - before > 20_000, "it took something"
     assert most - before < 130_000, "64 MiB of large messages, and a window for each other call"
+
+
+async def next_data(connection: raw.Connection) -> raw.Frame | None:
+    while (got := await connection.read()) is not None and got.kind != raw.DATA:
+        pass
+    return got
+
+
+async def test_small_requests_that_unpack_to_large_ones_take_a_bounded_amount(victim: Victim) -> None:
+    packed = raw.message(gzip.compress(bytes(16_000_000)), flag=1)
+    assert len(packed) < 16_384
+    before = victim.rss_kb()
+    async with raw.connected(victim.port) as connection:
+        await connection.send(headers("/test.Echo/Block"), data(raw.message(b"")))  # Python is away for two seconds
+        streams = range(3, 83, 2)
+        for stream in streams:
+            head = headers("/test.Echo/Length", raw.END_HEADERS, stream, ("grpc-encoding", "gzip"))
+            await connection.send(head, data(packed, stream=stream))
+        answered = asyncio.create_task(connection.read_until(raw.DATA, 1))
+        most = before
+        while not answered.done():
+            most = max(most, victim.rss_kb())
+            await asyncio.sleep(0.05)
+        for _ in streams:
+            answer = await asyncio.wait_for(next_data(connection), 20)
+            assert answer is not None
+            assert answer.payload == raw.message(b"16000000")
+    assert most - before > 20_000, "it took something"
+    assert most - before < 200_000, "of the 640 MB, 64 MiB at a time"
 
 
 # ---------------------------------------------------------------- noise

@@ -28,7 +28,10 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
@@ -39,6 +42,9 @@ const (
 	fail   = "/test.Echo/Fail"   // fails with NO_REPLICA
 	meta   = "/test.Echo/Meta"   // answers metadata with metadata
 	stream = "/test.Echo/Stream" // answers each request before the next
+	count  = "/test.Echo/Count"  // answers a number with all below it
+	total  = "/test.Echo/Total"  // answers how many bytes it was sent
+	pour   = "/test.Echo/Pour"   // answers with 500 times 100 kB
 )
 
 // raw carries bytes as they are.
@@ -51,6 +57,8 @@ func (raw) Unmarshal(data []byte, v any) error { *v.(*[]byte) = bytes.Clone(data
 // A client is one connection and what was seen on it.
 type client struct {
 	*grpc.ClientConn
+	// typed is another connection, for messages that are not only bytes.
+	typed *grpc.ClientConn
 	// packed counts the responses that came compressed.
 	packed atomic.Int64
 }
@@ -82,8 +90,26 @@ func (c *client) echoes(ctx context.Context, payload []byte, options ...grpc.Cal
 	return nil
 }
 
-func (c *client) open(ctx context.Context) (grpc.ClientStream, error) {
-	return c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, stream)
+func (c *client) open(ctx context.Context, method string) (grpc.ClientStream, error) {
+	return c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+}
+
+// ask1 opens a stream for one request.
+func (c *client) ask1(ctx context.Context, method string, payload []byte) (grpc.ClientStream, error) {
+	talk, err := c.open(ctx, method)
+	if err != nil {
+		return nil, err
+	}
+	return talk, errors.Join(talk.SendMsg(&payload), talk.CloseSend())
+}
+
+// ends says whether a stream is over, and well.
+func ends(talk grpc.ClientStream) error {
+	var got []byte
+	if err := talk.RecvMsg(&got); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("not the end: %w", err)
+	}
+	return nil
 }
 
 // fails says whether an error has the code.
@@ -179,7 +205,7 @@ var cases = map[string]func(context.Context, *client) error{
 		return fails(err, codes.Canceled)
 	},
 	"both_ways": func(ctx context.Context, c *client) error {
-		talk, err := c.open(ctx)
+		talk, err := c.open(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -189,16 +215,118 @@ var cases = map[string]func(context.Context, *client) error{
 				return fmt.Errorf("%q for %q: %w", got, sent, err)
 			}
 		}
-		var got []byte
-		if err := errors.Join(talk.CloseSend(), talk.RecvMsg(&got)); !errors.Is(err, io.EOF) {
-			return fmt.Errorf("not the end: %w", err)
+		return errors.Join(talk.CloseSend(), ends(talk))
+	},
+	"many_responses_to_one_request": func(ctx context.Context, c *client) error {
+		talk, err := c.ask1(ctx, count, []byte("1000"))
+		if err != nil {
+			return err
 		}
-		return nil
+		for number := range 1000 {
+			var got []byte
+			if err := talk.RecvMsg(&got); err != nil || string(got) != strconv.Itoa(number) {
+				return fmt.Errorf("%q instead of %d: %w", got, number, err)
+			}
+		}
+		return ends(talk)
+	},
+	"one_response_to_many_requests": func(ctx context.Context, c *client) error {
+		talk, err := c.open(ctx, total)
+		if err != nil {
+			return err
+		}
+		for _, size := range []int{0, 1, 100_000, 1_000_000} {
+			payload := zeros(size)
+			if err := talk.SendMsg(&payload); err != nil {
+				return err
+			}
+		}
+		var got []byte
+		if err := errors.Join(talk.CloseSend(), talk.RecvMsg(&got)); err != nil || string(got) != "1100001" {
+			return fmt.Errorf("%q: %w", got, err)
+		}
+		return ends(talk)
+	},
+	// What nobody reads stays with the server, and holds back no other call.
+	"slow_reader": func(ctx context.Context, c *client) error {
+		talk, err := c.ask1(ctx, pour, nil)
+		if err != nil {
+			return err
+		}
+		var got []byte
+		if err := talk.RecvMsg(&got); err != nil {
+			return err
+		}
+		for range 20 {
+			if err := c.echoes(ctx, zeros(100_000)); err != nil {
+				return err
+			}
+		}
+		for range 499 {
+			if err := talk.RecvMsg(&got); err != nil || len(got) != 100_000 {
+				return fmt.Errorf("%d bytes: %w", len(got), err)
+			}
+		}
+		return ends(talk)
+	},
+	// The server takes two calls of a connection at a time.
+	"more_calls_than_may_run": func(ctx context.Context, c *client) error {
+		if err := c.echoes(ctx, nil); err != nil { // the limit is known from here on
+			return err
+		}
+		failed := make(chan error, 5)
+		for range 5 {
+			go func() {
+				_, err := c.ask(ctx, hold, nil)
+				failed <- err
+			}()
+		}
+		var all []error
+		for range 5 {
+			all = append(all, <-failed)
+		}
+		return errors.Join(all...)
+	},
+	"health_and_reflection": func(ctx context.Context, c *client) error {
+		health := grpc_health_v1.NewHealthClient(c.typed)
+		got, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "test.Echo"})
+		if err != nil || got.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+			return fmt.Errorf("health: %v: %w", got, err)
+		}
+		v1, err := reflectionv1.NewServerReflectionClient(c.typed).ServerReflectionInfo(ctx)
+		if err != nil {
+			return err
+		}
+		asked := &reflectionv1.ServerReflectionRequest{
+			MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{},
+		}
+		if err := v1.Send(asked); err != nil {
+			return err
+		}
+		listed, err := v1.Recv()
+		if err != nil || len(listed.GetListServicesResponse().GetService()) == 0 {
+			return fmt.Errorf("reflection: %v: %w", listed, err)
+		}
+		v1alpha, err := reflectionv1alpha.NewServerReflectionClient(c.typed).ServerReflectionInfo(ctx)
+		if err != nil {
+			return err
+		}
+		askedAlpha := &reflectionv1alpha.ServerReflectionRequest{
+			MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{},
+		}
+		if err := v1alpha.Send(askedAlpha); err != nil {
+			return err
+		}
+		listedAlpha, err := v1alpha.Recv()
+		if err != nil || len(listedAlpha.GetListServicesResponse().GetService()) == 0 {
+			return fmt.Errorf("reflection of old: %v: %w", listedAlpha, err)
+		}
+		return errors.Join(v1.CloseSend(), v1alpha.CloseSend())
 	},
 	"cancel_a_stream": func(ctx context.Context, c *client) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		talk, err := c.open(ctx)
+		talk, err := c.open(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -271,9 +399,12 @@ func run(server, name, roots, identity string) error {
 	if err != nil {
 		return err
 	}
+	if c.typed, err = grpc.NewClient(server, grpc.WithTransportCredentials(encryption)); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return errors.Join(test(ctx, c), c.Close())
+	return errors.Join(test(ctx, c), c.Close(), c.typed.Close())
 }
 
 func main() {
