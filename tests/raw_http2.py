@@ -103,3 +103,64 @@ async def connected(port: int, *, preface: bool = True) -> AsyncIterator[Connect
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+def texts(block: bytes) -> bytes:
+    """The texts of a header block, Huffman-coded or not, joined; enough to look for words in them."""
+    found, position = [], 0
+    while position < len(block):
+        first = block[position]
+        if first & 0x80:  # an indexed field: its name and value are in a table
+            index, position = _integer(block, position, 7)
+            found.append({8: b"200", 13: b"404"}.get(index, b""))
+            continue
+        prefix = 6 if first & 0x40 else 5 if first & 0x20 else 4
+        index, position = _integer(block, position, prefix)
+        if prefix == 5:
+            continue
+        for _ in range(1 if index else 2):
+            is_huffman = bool(block[position] & 0x80)
+            length, position = _integer(block, position, 7)
+            text = block[position : position + length]
+            found.append(_huffman(text) if is_huffman else text)
+            position += length
+    return b" ".join(found)
+
+
+def _integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
+    value, position = block[position] & (2**bits - 1), position + 1
+    if value < 2**bits - 1:
+        return value, position
+    shift = 0
+    while True:
+        byte = block[position]
+        position += 1
+        value += (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, position
+
+
+# The codes of printable ASCII in HPACK (RFC 7541, appendix B), as bits.
+_CODES = {
+    " ": "010100", "%": "010101", "-": "010110", ".": "010111", "/": "011000", "0": "00000", "1": "00001",
+    "2": "00010", "3": "011001", "4": "011010", "5": "011011", "6": "011100", "7": "011101", "8": "011110",
+    "9": "011111", ":": "1011100", ";": "11111011", ",": "11111010", '"': "1111111001", "(": "1111111010",
+    ")": "1111111011", "=": "100000", "_": "100010", "a": "00011", "b": "100011", "c": "00100", "d": "100100",
+    "e": "00101", "f": "100101", "g": "100110", "h": "100111", "i": "00110", "j": "1110100", "k": "1110101",
+    "l": "101000", "m": "101001", "n": "101010", "o": "00111", "p": "101011", "q": "1110110", "r": "101100",
+    "s": "01000", "t": "01001", "u": "101101", "v": "1110111", "w": "1111000", "x": "1111001", "y": "1111010",
+    "z": "1111011",
+}  # fmt: skip
+_LETTERS = {code: letter for letter, code in _CODES.items()}
+
+
+def _huffman(text: bytes) -> bytes:
+    bits = "".join(f"{byte:08b}" for byte in text)
+    out, code = [], ""
+    for bit in bits:
+        code += bit
+        if code in _LETTERS:
+            out.append(_LETTERS[code])
+            code = ""
+    return "".join(out).encode()

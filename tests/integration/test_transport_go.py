@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 import trustme
-from wires import TRANSPORTS, Calls, Wire
+from wires import TRANSPORTS, Calls, Wire, ask
 
 from clipper_rpc.errors import NoReplica
 from clipper_rpc.health import Health
@@ -166,6 +166,18 @@ async def test_calls_above_the_concurrent_limit_wait_for_their_turn(wire: Wire, 
     for _ in range(3):
         (await held.next()).reply(b"")
     await passing
+
+
+async def test_a_strict_server_does_not_mind_being_asked_whether_it_is_there(wire: Wire, go_client: Path) -> None:
+    with subprocess.Popen([go_client, "--serve", "1s"], stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            port = int(await asyncio.to_thread(server.stdout.readline))
+            channel = wire.channel(port, keepalive=Keepalive(after_s=0.02, timeout_s=10.0))
+            for _ in range(2):
+                assert (await ask(channel, "/test.Echo/Echo", b"x")).payload == b"x"
+        finally:
+            server.kill()
 
 
 async def test_a_server_that_stops_lets_running_calls_end(wire: Wire, go_client: Path) -> None:

@@ -2,6 +2,7 @@
 // tests/integration/test_transport_go.py serves it on each of Clipper's transports.
 //
 //	wiretest --server 127.0.0.1:7000 --case gzip_response
+//	wiretest --serve 1s
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -27,6 +29,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -407,12 +410,35 @@ func run(server, name, roots, identity string) error {
 	return errors.Join(test(ctx, c), c.Close(), c.typed.Close())
 }
 
+// serve answers every call with what it was asked, after a while; it is as strict as grpc-go is by default.
+func serve(wait time.Duration) error {
+	encoding.RegisterCodec(raw{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	return grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, talk grpc.ServerStream) error {
+		var payload []byte
+		if err := talk.RecvMsg(&payload); err != nil {
+			return err
+		}
+		time.Sleep(wait)
+		return talk.SendMsg(&payload)
+	})).Serve(listener)
+}
+
 func main() {
+	wait := flag.Duration("serve", 0, "be a server instead, which prints its port and answers after so long")
 	server := flag.String("server", "127.0.0.1:7000", "the server, HOST:PORT or unix:PATH")
 	name := flag.String("case", "", "what to try")
 	roots := flag.String("roots", "", "a file with certificates that vouch for the server; empty talks plain text")
 	identity := flag.String("identity", "", "a file with this client's certificate and key")
 	flag.Parse()
+	if *wait > 0 {
+		fmt.Println(serve(*wait))
+		os.Exit(1)
+	}
 	if err := run(*server, *name, *roots, *identity); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
