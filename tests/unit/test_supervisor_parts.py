@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_only_predictions_and_rest_are_opened_to_the_network(commands: Commands)
     for private in (commands.manager(), redis, commands.replica(Deployment("m", "1", "/m", 1), 0)):
         assert not any("0.0.0.0" in word for word in private.program)
     assert redis.program[redis.program.index("--port") + 1] == "0"
+
+
+def test_a_process_logs_at_its_own_level_else_at_that_of_the_cluster(commands: Commands) -> None:
+    own = dataclasses.replace(commands, levels={"runtime": "debug", "gateway": ""})
+    gateway = own.gateway()
+    assert gateway is not None
+    replica = own.replica(Deployment("m", "1", "/m", 1), 0)
+    levels = [each.program[each.program.index("--log-level") + 1] for each in (own.manager(), own.frontend(), gateway)]
+    assert levels == ["info", "info", "info"]
+    assert replica.program[replica.program.index("--log-level") + 1] == "debug"
 
 
 def test_the_cache_is_of_the_size_and_lifetime_that_the_cluster_was_started_with(commands: Commands) -> None:

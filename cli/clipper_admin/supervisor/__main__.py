@@ -20,7 +20,7 @@ from clipper_admin.supervisor import ports
 from clipper_admin.supervisor.child import ChildFailed
 from clipper_admin.supervisor.cluster import Cluster
 from clipper_admin.supervisor.cluster_dir import AlreadyRunning, ClusterDir, write_atomically
-from clipper_admin.supervisor.commands import Commands
+from clipper_admin.supervisor.commands import LOGGING, Commands
 from clipper_admin.supervisor.control import LIMIT_BYTES, Request, Verb, error_line, reply_line
 from clipper_admin.supervisor.leftovers import Ledger
 from clipper_admin.supervisor.records import JsonObject, Running
@@ -67,7 +67,8 @@ async def _started(directory: ClusterDir, ledger: Ledger, stop: StopRequest) -> 
         async with contextlib.AsyncExitStack() as stack:
             with directory.choosing_ports():
                 settings = ports.chosen(wanted)
-                commands = Commands(directory, settings, redis_binary(), gateway_binary())
+                levels = {name: os.environ.get(f"CLIPPER_{name.upper()}_LOG_LEVEL", "") for name in LOGGING}
+                commands = Commands(directory, settings, redis_binary(), gateway_binary(), levels)
                 cluster = await stack.enter_async_context(Cluster(directory, commands, ledger))
                 running = _running(directory, commands)
                 write_atomically(directory.running, running.to_json())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipper_admin.supervisor.cluster_dir import ClusterDir
@@ -12,6 +13,8 @@ from clipper_admin.supervisor.records import Addresses, Deployment, Settings
 _LOCAL = "127.0.0.1"
 _REDIS_IS_UP = "eady to accept connections"
 """In every version's log: "Ready to…", "The server is now ready to…"."""
+LOGGING = ("manager", "frontend", "gateway", "runtime")
+"""Processes that take a level for their logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Commands:
     redis_binary: str
     gateway_binary: str
     """Empty: the gateway was not built, and REST is off."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """Of processes that have a level of their own (CLIPPER_{PROCESS}_LOG_LEVEL); others log at `settings.log_level`."""
 
     def addresses(self) -> Addresses:
         """Where the cluster is reached once these processes run."""
@@ -75,7 +80,7 @@ class Commands:
             *_module(sys.executable, "clipper_manager"),
             *("--host", _LOCAL, "--port", str(self.settings.manager_port)),
             *("--redis-url", self.addresses().redis_url, "--cluster", self.settings.cluster),
-            *("--transport", self.settings.transport, "--log-level", self.settings.log_level),
+            *("--transport", self.settings.transport, "--log-level", self._level("manager")),
         )
         return Command("manager", "manager", program, address=self.addresses().manager)
 
@@ -87,7 +92,7 @@ class Commands:
             *("--manager", self.addresses().manager, "--workers", str(self.settings.frontend_workers)),
             *("--cache-bytes", str(self.settings.cache_bytes), "--cache-ttl-s", str(self.settings.cache_ttl_s)),
             *("--redis-url", self.addresses().redis_url, "--cluster", self.settings.cluster),
-            *("--transport", self.settings.transport, "--log-level", self.settings.log_level),
+            *("--transport", self.settings.transport, "--log-level", self._level("frontend")),
         )
         return Command("frontend", "frontend", program, address=self.addresses().frontend)
 
@@ -101,7 +106,7 @@ class Commands:
             *("--frontend", at.frontend, "--manager", at.manager),
             *("--query-listen", _joined(s.host, s.query_port), "--admin-listen", _joined(s.host, s.admin_port)),
             *("--header-timeout-s", str(s.header_timeout_s), "--body-timeout-s", str(s.body_timeout_s)),
-            *("--log-level", s.log_level),
+            *("--log-level", self._level("gateway")),
         )
         return Command("gateway", "gateway", program, address=at.query)
 
@@ -112,10 +117,13 @@ class Commands:
             *_module(python, "clipper_runtime"),
             *("--model-dir", deployment.model_dir, "--manager", self.addresses().manager),
             *("--host", _LOCAL, "--port", "0"),
-            *("--transport", self.settings.transport, "--log-level", self.settings.log_level),
+            *("--transport", self.settings.transport, "--log-level", self._level("runtime")),
         )
         name = f"model-{deployment.model}_{deployment.version}-{number}"
         return Command(name, "replica", program, cwd=Path(deployment.model_dir))
+
+    def _level(self, process: str) -> str:
+        return self.levels.get(process) or self.settings.log_level
 
     @property
     def _redis_socket(self) -> Path:
