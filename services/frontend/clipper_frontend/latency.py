@@ -26,6 +26,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from math import sqrt
+from operator import itemgetter
 
 WINDOW = 64
 """How many batches are remembered."""
@@ -89,6 +90,11 @@ class LatencyCurve:
         return len(self._samples)
 
     @property
+    def is_young(self) -> bool:
+        """Whether it was learned from few batches, none or since the last change: it is not much more than a guess."""
+        return len(self._samples) <= _YOUNG
+
+    @property
     def large_rows(self) -> int:
         """The third largest of the remembered batches; while they are few, the largest."""
         return self._large_rows
@@ -147,7 +153,7 @@ class LatencyCurve:
         return self._since_slope >= self._window
 
     def _renewed(self) -> Fit:
-        samples = sorted(self._samples)
+        samples = sorted(self._samples, key=_rows)
         size = len(samples)
         self._large_rows = samples[-1 if size <= _YOUNG else -_LEAST_HALF][0]
         least = max(1, min(_LEAST_HALF, size // 2))
@@ -187,6 +193,9 @@ class LatencyCurve:
         if weight >= _SLOPE_SEEN and high - low > 2 * self._noise * high * sqrt(1 / len(left) + 1 / len(right)):
             self._since_slope = 0
             self.knows_slope = True
+
+
+_rows = itemgetter(0)
 
 
 def _twice_the_rows(sample: tuple[int, int]) -> int:
