@@ -28,10 +28,11 @@ class Span:
 
 
 class Collector:
-    """Listens on a port of its own; `spans` has everything that came."""
+    """Listens on a port of its own; `spans` has everything that came, `bodies` all as it came."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.bodies: list[bytes] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -52,6 +53,7 @@ class Collector:
         return {f"{span.service}: {span.name}": span for span in list(self.spans) if span.trace_id == trace_id}
 
     def _take(self, body: bytes) -> None:
+        self.bodies.append(body)
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = next(each.value.string_value for each in group.resource.attributes if each.key == "service.name")
             for scope in group.scope_spans:

@@ -23,13 +23,13 @@ from processes import RedisServer
 
 
 def traced(inputs: Any) -> list[str]:
-    """Tells the trace that it is part of; has a span of its own; hates 13."""
+    """Tells the trace that it is part of; has a span of its own; hates 13, and says so with all that it was given."""
     import time
 
     from opentelemetry import trace
 
     if any(13 in row for row in inputs):
-        raise ValueError("unlucky")
+        raise ValueError(f"unlucky: {[list(row) for row in inputs]}")
     with trace.get_tracer("model").start_as_current_span("own step"):
         time.sleep(0.01)
         context = trace.get_current_span().get_span_context()
@@ -49,6 +49,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Col
         environment.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
         for process in ("FRONTEND", "RUNTIME", "MANAGER"):
             environment.setenv(f"CLIPPER_{process}_METRICS_PORT", "0")
+        for process in ("FRONTEND", "RUNTIME", "MANAGER", "GATEWAY"):
+            environment.setenv(f"CLIPPER_{process}_LOG_LEVEL", "debug")
         # One of each: the seam passes metadata on both (test_transport_unary).
         environment.setenv("CLIPPER_RUNTIME_TRANSPORT", "grpcio")
         environment.setenv("CLIPPER_FRONTEND_CACHE_BYTES", "0")
@@ -168,6 +170,26 @@ def test_an_error_of_the_model_is_named_with_its_request_in_every_log(house: tup
     for process, event in ((chain.frontend, "default_answered"), (runtime, "model_raised")):
         [line] = [each for each in events(process) if each["event"] == event and each.get("request_id") == "friday"]
         assert line["level"] in ("warning", "error")
+
+
+def test_payloads_are_in_no_log_and_no_span_not_even_those_that_a_model_quotes(house: tuple[Chain, Collector]) -> None:
+    chain, collector = house
+    secret, context = 4711.25, Context()
+    headers = {"traceparent": context.header, "x-request-id": "quoted"}
+    given = chain.query.post("/app/predict", json={"input": [13.0, secret]}, headers=headers).json()
+    assert str(secret) in given["default_explanation"], "callers are told"
+    chain.query.post("/app/predict", json={"input": [secret]}, headers=headers)
+    chain.query.post("/app/predict", content=f'{{"input": [{secret}', headers=headers)
+    chain.query.post("/app/predict", json={"input": str(secret)}, headers=headers)
+    chain.query.post("/app/update", json={"uid": 1, "input": [secret], "label": secret}, headers=headers)
+    found(collector, context, "clipper-frontend: Predict", "clipper-runtime: model")
+    runtime = chain.runtime  # type: ignore[attr-defined]
+    for process in (chain.gateway, chain.frontend, runtime, chain.manager):
+        text = process.log.read_text()
+        assert str(secret) not in text
+        if process is not chain.manager:
+            assert '"quoted"' in text, "it has been at work, and its log is at DEBUG"
+    assert not [body for body in collector.bodies if str(secret).encode() in body]
 
 
 def test_clippers_json_tells_what_all_frontends_counted_whichever_way_queries_came(

@@ -60,7 +60,7 @@ func (w *watched) end() {
 	}
 	if w.port.Log.Enabled(context.Background(), slog.LevelDebug) {
 		w.port.Log.Debug("request", "port", w.port.Name, "method", w.request.Method, "path", w.request.URL.Path, "status", status,
-			"took", took, "request_id", w.request.Header.Get("X-Request-Id"))
+			"took_ms", float64(took.Microseconds())/1000, "request_id", w.request.Header.Get("X-Request-Id"))
 	}
 }
 
