@@ -11,8 +11,9 @@ from clipper_frontend.causes import Causes
 from clipper_frontend.metrics import Metrics
 from clipper_frontend.metrics_export import families
 from clipper_frontend.observing import Observer
-from clipper_frontend.query import Query, Reason
+from clipper_frontend.query import Batch, Query, Reason
 from clipper_frontend.routes import Application, Link, Model, Replica, Route, RouteTable, Version
+from clipper_frontend.runtime import Failure, Lost, Predictions, TimedOut
 from clipper_frontend.stats import stats_of, summed
 from clipper_rpc.errors import InvalidField
 from clipper_rpc.telemetry.families import Buckets
@@ -136,6 +137,24 @@ def test_stats_of_several_processes_add_up() -> None:
     assert [(bucket.at_most, bucket.count) for bucket in app.latency.buckets] == [(5000, 8), (40000, 2)]
     assert app.latency.sum == 8 * 5000 + 2 * 40000
     assert sum(bucket.count for bucket in model.queue_wait.buckets) == 8
+
+
+def test_batches_that_come_back_undone_are_counted_by_kind_and_inputs_that_failed_by_that_of_their_error() -> None:
+    metrics, _ = house(application())
+    answers = [
+        Predictions([b"one", Failure("ValueError", "negative"), b"three"], 1000),
+        Failure("WrongOutputCount", "The model returned 1 outputs for 2 inputs"),
+        TimedOut(),
+        Lost("gone"),
+        Lost("busy", was_refused=True),
+    ]
+    for answer in answers:
+        metrics.returned(REPLICA, Batch(0, 3, 0, 0), answer)
+    kinds = {labels[-1]: number for labels, number in samples(metrics, "clipper.batch.failures").items()}
+    assert kinds == {"failed": 1, "timed_out": 1, "lost": 1, "refused": 1}
+    errors = {labels[-1]: number for labels, number in samples(metrics, "clipper.model.errors").items()}
+    assert errors == {"ValueError": 1, "WrongOutputCount": 1}
+    assert list(samples(metrics, "clipper.model.predictions").values()) == [2]
 
 
 def test_a_cause_is_told_at_once_and_then_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
