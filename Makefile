@@ -5,6 +5,7 @@ PYTHON ?= python3
 venv := .venv
 bin := $(venv)/bin
 stamp := $(venv)/.set-up
+frameworks := build/frameworks
 
 # What the installed distribution is built from, besides Python (which is installed as it stands).
 compiled := pyproject.toml hatch_build.py \
@@ -12,10 +13,10 @@ compiled := pyproject.toml hatch_build.py \
   $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-go test-native check gen bench bench-serving images wheel wheel-check clean
+.PHONY: help setup demo test test-unit test-go test-native test-frameworks frameworks check gen bench bench-serving images wheel wheel-check clean
 
 help: ## Lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(stamp) ## Installs everything into .venv, the gateway compiled
 
@@ -40,6 +41,21 @@ test-go: setup
 
 test-native: setup
 	@if command -v cargo >/dev/null; then cd services/rpc/native && PYO3_PYTHON=$$PWD/../../../$(bin)/python cargo test --quiet --no-default-features; fi
+
+test-frameworks: setup frameworks ## Runs the tests that need PyTorch, TensorFlow, Keras or Spark (and Java)
+	JAVA_TOOL_OPTIONS="$(short_lived)" $(frameworks)/bin/python -m pytest -n 2 --dist loadfile -m frameworks tests/integration
+
+# Spark's processes start, answer and end: compiling them thoroughly takes longer than what they do.
+short_lived := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+
+frameworks: $(frameworks)/.set-up ## Installs these into an environment of their own, build/frameworks (about 6 GB)
+
+# What is compiled is in the tree already.
+$(frameworks)/.set-up: pyproject.toml | $(stamp)
+	@test -x $(frameworks)/bin/python || $(bin)/python -m venv --without-pip $(frameworks)
+	CLIPPER_BUILD_GATEWAY=0 CLIPPER_BUILD_NATIVE=0 \
+	  $(bin)/uv pip install --quiet --python $(frameworks)/bin/python --editable . --group dev --group frameworks
+	@touch $@
 
 check: setup ## Lint, types, generated code, proto rules
 	$(bin)/ruff check .

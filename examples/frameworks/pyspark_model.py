@@ -22,10 +22,13 @@ def predict(spark, model, inputs):
 def run(clipper_conn):
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     rows = [(*map(float, row), float(label)) for row, label in zip(_ROWS, _CLASSES, strict=True)]
-    stages = [VectorAssembler(inputCols=_NAMES, outputCol="features"), LogisticRegression()]
+    stages = [VectorAssembler(inputCols=_NAMES, outputCol="features"), LogisticRegression(maxIter=10)]
     model = Pipeline(stages=stages).fit(spark.createDataFrame(rows, [*_NAMES, "label"]))
+    # A golden example also warms a replica up: the first query of all takes seconds.
+    golden = [(_ROWS[0], predict(spark, model, _ROWS[:1])[0])]
+    sc = spark.sparkContext
     pyspark_deployer.create_endpoint(
-        clipper_conn, "pyspark-example", "doubles", predict, model, spark.sparkContext, slo_micros=10000000
+        clipper_conn, "pyspark-example", "doubles", predict, model, sc, slo_micros=10000000, golden=golden
     )
     spark.stop()
     client = clipper_conn.client

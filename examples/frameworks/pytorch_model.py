@@ -6,7 +6,7 @@ import torch
 from clipper_admin import ClipperConnection, LocalContainerManager
 from clipper_admin.deployers import pytorch as pytorch_deployer
 
-_ROWS = np.random.default_rng(1).normal(size=(200, 4))
+_ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 
 
 def predict(model, inputs):
@@ -16,7 +16,9 @@ def predict(model, inputs):
 
 def run(clipper_conn):
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
-    pytorch_deployer.create_endpoint(clipper_conn, "pytorch-example", "floats", predict, model)
+    wanted = predict(model, _ROWS[:1])[0]
+    golden = [(_ROWS[0], lambda output: np.isclose(output, wanted, rtol=1e-4))]
+    pytorch_deployer.create_endpoint(clipper_conn, "pytorch-example", "floats", predict, model, golden=golden)
     client = clipper_conn.client
     reply = client.predict(client.describe_application("pytorch-example"), _ROWS[0])
     print("PyTorch:", reply.output)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from clipper_admin import ClipperConnection, LocalContainerManager
 from clipper_admin.deployers import tensorflow as tensorflow_deployer
 
-_ROWS = np.random.default_rng(1).normal(size=(200, 4))
+_ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 
 
 class Weighted(tf.Module):
@@ -25,7 +25,11 @@ def predict(model, inputs):
 
 
 def run(clipper_conn):
-    tensorflow_deployer.create_endpoint(clipper_conn, "tensorflow-example", "floats", predict, Weighted())
+    model = Weighted()
+    wanted = predict(model, _ROWS[:1])[0]
+    # A golden example also warms a replica up: the first query of all is slow.
+    golden = [(_ROWS[0], lambda output: np.isclose(output, wanted, rtol=1e-4))]
+    tensorflow_deployer.create_endpoint(clipper_conn, "tensorflow-example", "floats", predict, model, golden=golden)
     client = clipper_conn.client
     reply = client.predict(client.describe_application("tensorflow-example"), _ROWS[0])
     print("TensorFlow:", reply.output)

@@ -1,7 +1,7 @@
 """Models of every framework, deployed from a session and served as the session itself would answer.
 
-Frameworks that are not installed are skipped: TensorFlow, PyTorch and Spark are too large for every checkout. More of
-them are deployed by the examples, which test_examples runs.
+TensorFlow, Keras, PyTorch and Spark are too large for every checkout: `make test-frameworks` installs them and runs
+their tests, which are skipped elsewhere. More models are deployed by the examples, which test_examples runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clusters import local_cluster
+from frameworks import installed
 
 from clipper_admin import ClipperConnection, ClipperException
 from clipper_admin.deployers import (
@@ -116,9 +117,10 @@ def onnx_sum() -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("kind", ["module", "script"])
 def test_a_module_of_pytorch(cluster: ClipperConnection, kind: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = installed("torch")
 
     class Net(torch.nn.Module):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
@@ -144,10 +146,10 @@ def test_a_module_of_pytorch(cluster: ClipperConnection, kind: str) -> None:
     assert served(cluster) == pytest.approx(wanted.tolist(), rel=1e-5)
 
 
+@pytest.mark.frameworks
 def test_a_module_of_pytorch_is_exported_to_onnx(cluster: ClipperConnection) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    torch = installed("torch")
+    installed("onnxscript")
     model = torch.nn.Sequential(torch.nn.Linear(4, 1), torch.nn.Sigmoid())
     example = torch.randn(3, 4)
 
@@ -161,9 +163,10 @@ def test_a_module_of_pytorch_is_exported_to_onnx(cluster: ClipperConnection) -> 
     assert served(cluster) == pytest.approx(wanted.tolist(), rel=1e-4)
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("given", ["object", "keras", "h5"])
 def test_a_model_of_keras(cluster: ClipperConnection, tmp_path: Path, given: str) -> None:
-    k = pytest.importorskip("keras")
+    k = installed("keras")
     model = k.Sequential([k.layers.Input((4,)), k.layers.Dense(3, "relu"), k.layers.Dense(1)])
     if given != "object":
         model.save(tmp_path / f"model.{given}")
@@ -176,8 +179,9 @@ def test_a_model_of_keras(cluster: ClipperConnection, tmp_path: Path, given: str
     assert served(cluster) == pytest.approx(model.predict_on_batch(ASKED)[:, 0].tolist(), rel=1e-4)
 
 
+@pytest.mark.frameworks
 def test_a_module_and_a_saved_model_of_tensorflow(cluster: ClipperConnection, tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = installed("tensorflow")
 
     class Sum(tf.Module):  # type: ignore[name-defined,misc]
         @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])  # type: ignore[untyped-decorator]
@@ -196,8 +200,9 @@ def test_a_module_and_a_saved_model_of_tensorflow(cluster: ClipperConnection, tm
         tensorflow.deploy_tensorflow_model(cluster, "o", 1, "floats", predict, str(tmp_path))
 
 
+@pytest.mark.frameworks
 def test_a_session_a_checkpoint_and_a_frozen_graph_of_tensorflow(cluster: ClipperConnection, tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = installed("tensorflow")
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph:
         xs = v1.placeholder(tf.float32, [None, 4], "xs")
@@ -220,43 +225,58 @@ def test_a_session_a_checkpoint_and_a_frozen_graph_of_tensorflow(cluster: Clippe
     session.close()
 
 
-def test_models_of_spark(cluster: ClipperConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pyspark")
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """A session of Spark, of one thread, that keeps its tasks few: each has a price."""
+    installed("pyspark")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
+    from pyspark.sql import SparkSession
+
+    options = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "1"}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYSPARK_PYTHON", sys.executable)
+        session = SparkSession.builder.master("local[1]").config(map=options).getOrCreate()
+        yield session
+        session.stop()
+
+
+@pytest.mark.frameworks
+def test_a_pipeline_of_spark_ml(cluster: ClipperConnection, spark: Any) -> None:
     from pyspark.ml import Pipeline
     from pyspark.ml.classification import LogisticRegression
     from pyspark.ml.feature import VectorAssembler
+
+    names = ["a", "b", "c", "d"]
+    rows = [(*map(float, row), float(each)) for row, each in zip(ROWS, CLASSES, strict=True)]
+    stages = [VectorAssembler(inputCols=names, outputCol="features"), LogisticRegression(maxIter=5)]
+    pipeline = Pipeline(stages=stages).fit(spark.createDataFrame(rows, [*names, "label"]))
+
+    def predict(spark: Any, model: Any, xs: Any) -> Any:
+        found = model.transform(spark.createDataFrame([list(map(float, x)) for x in xs], ["a", "b", "c", "d"]))
+        return [row.prediction for row in found.select("prediction").collect()]
+
+    wanted = predict(spark, pipeline, ASKED)
+    assert set(wanted) == {0.0, 1.0}
+    pyspark.deploy_pyspark_model(cluster, "m", 1, "doubles", predict, pipeline, spark.sparkContext)
+    assert served(cluster) == wanted
+
+
+@pytest.mark.frameworks
+def test_a_model_of_spark_mllib(cluster: ClipperConnection, spark: Any) -> None:
     from pyspark.mllib.classification import LogisticRegressionWithLBFGS
     from pyspark.mllib.regression import LabeledPoint
-    from pyspark.sql import SparkSession
 
-    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-    try:
-        names = ["a", "b", "c", "d"]
-        rows = [(*map(float, row), float(each)) for row, each in zip(ROWS, CLASSES, strict=True)]
-        frame = spark.createDataFrame(rows, [*names, "label"])
-        stages = [VectorAssembler(inputCols=names, outputCol="features"), LogisticRegression(maxIter=5)]
-        pipeline = Pipeline(stages=stages).fit(frame)
+    points = [LabeledPoint(float(each), row.tolist()) for row, each in zip(ROWS, CLASSES, strict=True)]
+    model = LogisticRegressionWithLBFGS.train(spark.sparkContext.parallelize(points, 1), iterations=2)
 
-        def ask_pipeline(spark: Any, model: Any, xs: Any) -> Any:
-            found = model.transform(spark.createDataFrame([list(map(float, x)) for x in xs], ["a", "b", "c", "d"]))
-            return [row.prediction for row in found.select("prediction").collect()]
+    def predict(spark: Any, model: Any, xs: Any) -> Any:
+        return [str(model.predict(x)) for x in xs]
 
-        pyspark.deploy_pyspark_model(cluster, "m", 1, "doubles", ask_pipeline, pipeline, spark.sparkContext)
-        assert served(cluster) == ask_pipeline(spark, pipeline, ASKED)
-
-        points = spark.sparkContext.parallelize([LabeledPoint(row[-1], row[:-1]) for row in rows], 1)
-        classic = LogisticRegressionWithLBFGS.train(points, iterations=2)
-
-        def ask_classic(spark: Any, model: Any, xs: Any) -> Any:
-            return [str(model.predict(x)) for x in xs]
-
-        pyspark.deploy_pyspark_model(cluster, "n", 1, "doubles", ask_classic, classic, spark.sparkContext)
-        assert served(cluster, name="n") == ask_classic(spark, classic, ASKED)
-    finally:
-        spark.stop()
+    wanted = predict(spark, model, ASKED)
+    assert set(wanted) == {"0", "1"}
+    pyspark.deploy_pyspark_model(cluster, "m", 1, "doubles", predict, model, spark.sparkContext)
+    assert served(cluster) == wanted
 
 
 def test_what_is_no_model_is_told_before_anything_is_saved(cluster: ClipperConnection, tmp_path: Path) -> None:

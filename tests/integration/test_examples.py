@@ -1,19 +1,21 @@
-"""Every example runs, and does what it says. Those whose framework is not installed are skipped."""
+"""Every example runs, and does what it says. Those of large frameworks are run by `make test-frameworks` only."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 from clusters import local_cluster
+from frameworks import LARGE, skip_unless_installed
 
 from clipper_admin import ClipperConnection
 
@@ -33,8 +35,14 @@ FRAMEWORKS = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClipperConnection]:
-    with local_cluster(tmp_path_factory.mktemp("home")) as connection:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path) -> Iterator[ClipperConnection]:
+    """The cluster that scripts connect to if they name none."""
+    with local_cluster(home, "default-cluster") as connection:
         yield connection
 
 
@@ -74,12 +82,24 @@ def test_a_version_step_by_step(cluster: ClipperConnection, capsys: pytest.Captu
     assert "staged, asked directly: [3, 10]" in shown
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
-def test_a_model_of_each_framework(cluster: ClipperConnection, name: str) -> None:
-    pytest.importorskip(FRAMEWORKS[name])
-    answer = example(f"frameworks/{name}_model").run(cluster)
-    assert isinstance(answer, int | float)
-    assert np.isfinite(answer)
+@pytest.mark.timeout(600)  # Spark starts twice
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.frameworks] if FRAMEWORKS[name] in LARGE else []) for name in FRAMEWORKS],
+)
+def test_a_model_of_each_framework_is_served_by_its_script(cluster: ClipperConnection, home: Path, name: str) -> None:
+    skip_unless_installed(FRAMEWORKS[name])
+    if name == "pyspark" and shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    script = [sys.executable, str(EXAMPLES / "frameworks" / f"{name}_model.py")]
+    environment = {**os.environ, "CLIPPER_HOME": str(home)}
+    try:
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=540, check=False)
+    finally:
+        cluster.stop_all_model_containers()
+    assert done.returncode == 0, done.stderr
+    _, _, answer = done.stdout.strip().rpartition("\n")[2].partition(": ")
+    assert math.isfinite(float(answer))
 
 
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
