@@ -246,9 +246,9 @@ impl Reader {
         let most = packed.length.saturating_mul(MOST_IN_GZIP).min(limit);
         let mut room = take(&self.room.0.unpacked, most).await;
         let inflated = if packed.length <= SOON_UNPACKED {
-            inflated(packed, limit)?
+            inflated(packed, most, limit)?
         } else {
-            let elsewhere = tokio::task::spawn_blocking(move || inflated(packed, limit));
+            let elsewhere = tokio::task::spawn_blocking(move || inflated(packed, most, limit));
             elsewhere.await.unwrap_or_else(|_| Err(failed()))?
         };
         let length = inflated.len();
@@ -265,9 +265,10 @@ impl Reader {
     }
 }
 
-fn inflated(packed: Message, limit: usize) -> Result<Vec<u8>, Broken> {
+/// What is in a message, which is at most `most`, and may be at most `limit`.
+fn inflated(packed: Message, most: usize, limit: usize) -> Result<Vec<u8>, Broken> {
     let bytes: Vec<u8> = packed.parts.concat();
-    let mut inflated = Vec::with_capacity(bytes.len().saturating_mul(4).min(limit));
+    let mut inflated = Vec::with_capacity(most); // it never grows, which would take twice the room; unused pages cost nothing
     flate2::read::MultiGzDecoder::new(bytes.as_slice())
         .take(limit as u64 + 1)
         .read_to_end(&mut inflated)
@@ -275,6 +276,7 @@ fn inflated(packed: Message, limit: usize) -> Result<Vec<u8>, Broken> {
     if inflated.len() > limit {
         return Err(too_large(inflated.len(), limit));
     }
+    inflated.shrink_to_fit();
     Ok(inflated)
 }
 
