@@ -5,6 +5,7 @@ Each takes a cluster on which nothing is configured. No fixed sleeps, and no def
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections import Counter
@@ -210,6 +211,51 @@ def fills_batches_of_a_fixed_size(connection: ClipperConnection) -> None:
     found = Counter(each["output"] for each in post(connection, "app", queries).json()["batch_predictions"])
     assert max(found) == 9
     assert found[9] >= 0.7 * 180
+
+
+def keeps_clusters_apart(one: ClipperConnection, other: ClipperConnection) -> None:
+    """Clipper's multi_tenancy_test: the same application in two clusters of a host, each with a model of its own."""
+    for connection, text in ((one, "one"), (other, "other")):
+        deploy_python_closure(connection, "m", 1, "doubles", lambda xs, text=text: [text for _ in xs])
+        application(connection, "same")
+        connection.link_model_to_app("same", "m")
+    for connection, text in ((one, "one"), (other, "other")):
+        until_live(connection, "same", text)
+        assert [(reply["output"], reply["default"]) for reply in asked_often(connection, "same", 20)] == [
+            (text, False)
+        ] * 20
+
+
+def tells_the_metrics_of_each_replica(connection: ClipperConnection, told: Callable[[], list[str]]) -> None:
+    """Clipper's clipper_metric_docker: after 100 queries of two replicas every metric of a model is there twice.
+
+    `told` asks each replica for its metrics, in Prometheus' text.
+    """
+    application(connection)
+    deploy_python_closure(connection, "m", 1, "doubles", no_op, num_replicas=2)
+    connection.link_model_to_app("app", "m")
+    until_live(connection, "app", 0)
+    before = sum(counted(each, "clipper_mc_pred_total") for each in told())
+    queries = {"input_batch": [another_value() for _ in range(100)]}
+    found = post(connection, "app", queries).json()["batch_predictions"]
+    assert [each["default"] for each in found] == [False] * 100
+    after = told()
+    assert len(after) == 2
+    assert sum(counted(each, "clipper_mc_pred_total") for each in after) - before == 100
+    for each in after:
+        for name in ("end_to_end_latency", "handle_time", "recv_time", "parse_time"):
+            assert counted(each, f"clipper_mc_{name}_ms_count") >= 0
+    assert "model:m:1:num_predictions" in str(connection.inspect_instance()["counters"])
+
+
+def asked_often(connection: ClipperConnection, name: str, times: int) -> list[dict[str, Any]]:
+    return [asked(connection, name) for _ in range(times)]
+
+
+def counted(metrics: str, name: str) -> float:
+    """The value of a metric in Prometheus' text; it must be there."""
+    (found,) = (line for line in metrics.splitlines() if re.match(rf"{name}[ {{]", line))
+    return float(found.rpartition(" ")[2])
 
 
 SCENARIOS: list[Callable[[ClipperConnection], None]] = [

@@ -21,6 +21,7 @@ from clipper_admin.containers.recipes import Images, Recipe
 from clipper_admin.exceptions import (
     AlreadyRunningException,
     ClipperException,
+    InvalidArgumentException,
     NotRunningException,
     UnconnectedException,
 )
@@ -29,6 +30,9 @@ from clipper_runtime.manifest import FILE_NAME
 from clipper_runtime.names import checked_name
 
 _log = logging.getLogger(__name__)
+
+_NAMELESS_NETWORKS = ("", "host", "none", "bridge", "default")
+"""In these containers do not find one another by name."""
 
 
 class LogsAreCentral(ClipperException, NotImplementedError):
@@ -96,10 +100,18 @@ class DockerContainerManager(ContainerManager):
             raise ClipperException(str(error)) from error
         if len(cluster_name) > LONGEST_CLUSTER:
             raise ClipperException(f"{cluster_name!r} is too long a name of a cluster: at most {LONGEST_CLUSTER}.")
-        if docker_network == "host":
-            raise ClipperException(
-                "docker_network cannot be the host's: containers find one another by name. Leave it out for a network "
-                "of Clipper's, or name one of your own."
+        if not isinstance(docker_network, str) or docker_network in _NAMELESS_NETWORKS:
+            raise InvalidArgumentException(
+                f"docker_network cannot be {docker_network!r}: containers find one another by name. Leave it out for a "
+                "network of Clipper's, or name one of your own."
+            )
+        if not isinstance(extra_container_kwargs, Mapping | None):
+            raise InvalidArgumentException(
+                f'extra_container_kwargs is {extra_container_kwargs!r}; give a dict, e.g. {{"mem_limit": "2g"}}.'
+            )
+        if redis_ip is not None and not (isinstance(redis_ip, str) and redis_ip.strip()):
+            raise InvalidArgumentException(
+                f"redis_ip is {redis_ip!r}; give an address, or None for a Redis of its own."
             )
         if redis_ip is not None and _is_loopback(redis_ip):
             raise ClipperException(
@@ -118,6 +130,7 @@ class DockerContainerManager(ContainerManager):
             Door.MANAGER: given.port(manager_port, "manager_port"),
             Door.LOGS: given.port(fluentd_port, "fluentd_port"),
         }
+        redis_port = given.port(redis_port, "redis_port")
         self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
         self._cache_ttl_s = checked_ttl_s(cache_ttl_s)
         self._redis_volume = redis_volume

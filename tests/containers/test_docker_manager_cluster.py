@@ -13,6 +13,7 @@ import pytest
 from containers.asking import MakeManager, until
 
 from clipper_admin import ClipperConnection, ClipperException, DockerContainerManager, UnconnectedException
+from clipper_admin.deployers import python as python_deployer
 from clipper_admin.exceptions import AlreadyRunningException, NotRunningException
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -153,6 +154,24 @@ def test_options_are_for_every_container(engine: Any, make_manager: MakeManager)
     connection.stop_all()
 
 
+def test_a_network_whose_name_only_begins_like_anothers_is_a_network_of_its_own(
+    engine: Any, make_manager: MakeManager, network: str
+) -> None:
+    longer = engine.networks.create(f"{network}-begins-longer", labels={"ai.clipper.network.label": ""})
+    try:
+        connection = ClipperConnection(make_manager(docker_network=f"{network}-begins"))
+        connection.start_clipper()
+        connection.stop_all(graceful=False)
+        longer.reload()
+    finally:
+        longer.remove()
+
+
+def test_options_that_docker_does_not_know_are_told(make_manager: MakeManager) -> None:
+    with pytest.raises(ClipperException, match=r"extra_container_kwargs cannot be: .*nonsense"):
+        ClipperConnection(make_manager(extra_container_kwargs={"nonsense": 1})).start_clipper()
+
+
 def test_stop_all_leaves_nothing_behind(engine: Any, make_manager: MakeManager, network: str) -> None:
     alone = f"{network}-alone"
     connection = ClipperConnection(make_manager(docker_network=alone))
@@ -229,6 +248,11 @@ def test_an_engine_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch,
     gc.collect()
 
 
+def says_so(xs: Any) -> list[str]:
+    print("hello from the model", flush=True)
+    return ["" for _ in xs]
+
+
 FLUENTD = """
 FROM python:3.11-slim-bookworm
 RUN mkdir -p /fluentd/etc
@@ -247,8 +271,13 @@ def test_logs_can_be_gathered_in_one_container(engine: Any, make_manager: MakeMa
         first.start_clipper()
         gathered = of(engine, first)["fluentd"]
         until(lambda: b"serving" in gathered.logs())
+        python_deployer.deploy_python_closure(first, "m", 1, "doubles", says_so)
+        first.ask_model_version("m", 1, [[1.0]])
+        until(lambda: b"hello from the model" in gathered.logs())
+        ports = (first.get_query_addr(), gathered.labels["ai.clipper.fluentd.port"])
         second = ClipperConnection(make_manager(first.cm.cluster_name))
         second.connect()
+        assert (second.get_query_addr(), of(engine, second)["fluentd"].labels["ai.clipper.fluentd.port"]) == ports
         for each in (first, second):
             with pytest.raises(NotImplementedError, match="docker logs"):
                 each.get_clipper_logs(str(tmp_path))

@@ -92,8 +92,15 @@ def test_every_part_of_ours_writes_nowhere_and_may_nothing() -> None:
     [
         (
             {"docker_network": "".join(("ho", "st"))},  # equal to, but not the same object
-            "docker_network cannot be the host's",
+            "docker_network cannot be 'host'",
         ),
+        ({"docker_network": ""}, "docker_network cannot be ''"),
+        ({"docker_network": None}, "docker_network cannot be None"),
+        ({"docker_network": "bridge"}, "find one another by name"),
+        ({"redis_ip": " "}, "redis_ip is ' '"),
+        ({"redis_ip": "redis", "redis_port": "x"}, "redis_port is 'x'"),
+        ({"clipper_query_port": 65536}, "clipper_query_port is 65536"),
+        ({"extra_container_kwargs": 5}, "extra_container_kwargs is 5"),
         ({"redis_ip": "127.0.0.1"}, "each container itself"),
         ({"redis_ip": "localhost"}, "each container itself"),
         ({"cache_ttl_s": -1}, "cache_ttl_s is -1"),

@@ -22,7 +22,7 @@ import requests.exceptions
 
 from clipper_admin.containers.labels import CLUSTER, NETWORK
 from clipper_admin.containers.recipes import Recipe
-from clipper_admin.exceptions import ClipperException
+from clipper_admin.exceptions import ClipperException, InvalidArgumentException
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +90,7 @@ class Engine:
         self.image(recipe.image)
         wanted = {door: port or random.choice(_RANDOM_PORTS) for door, (_, port) in recipe.doors.items()}
         for _ in range(_TRIES):
-            with translated(f"create container {recipe.name}"):
-                container = self.sdk.containers.create(recipe.image, **self._arguments(recipe, wanted))
+            container = self._created(recipe, wanted)
             try:
                 with translated(f"start container {recipe.name}"):
                     if recipe.files:
@@ -125,6 +124,14 @@ class Engine:
     def _stop_one(self, container: Container) -> None:
         with translated(f"stop container {container.name}"), _gone_is_fine():
             container.stop(timeout=_STOP_WITHIN_S)
+
+    def _created(self, recipe: Recipe, ports: Mapping[Any, int]) -> Container:
+        arguments = self._arguments(recipe, ports)
+        try:
+            with translated(f"create container {recipe.name}"):
+                return self.sdk.containers.create(recipe.image, **arguments)
+        except (TypeError, ValueError) as error:  # the SDK's, of what is none of ours
+            raise InvalidArgumentException(f"extra_container_kwargs cannot be: {error}") from error
 
     def _arguments(self, recipe: Recipe, ports: Mapping[Any, int]) -> dict[str, Any]:
         arguments: dict[str, Any] = {
@@ -182,7 +189,7 @@ class Engine:
     def ensure_network(self) -> None:
         """Creates the network if there is none of its name."""
         with translated(f"create network {self._network}"):
-            if self.sdk.networks.list(names=[self._network]):
+            if self._networks():
                 return
             try:
                 self.sdk.networks.create(self._network, check_duplicate=True, labels={NETWORK: ""})
@@ -193,12 +200,17 @@ class Engine:
     def release_network(self) -> None:
         """Removes the network if it was created here and no container is in it any more."""
         with translated(f"remove network {self._network}"):
-            for each in self.sdk.networks.list(names=[self._network], filters={"label": NETWORK}):
+            for each in self._networks(label=NETWORK):
                 try:
                     each.remove()
                 except docker.errors.APIError as error:
                     if "active endpoints" not in str(error) and error.status_code not in (403, 404):
                         raise
+
+    def _networks(self, **filters: str) -> list[Any]:
+        # Docker also finds those whose names only begin or end so.
+        found = self.sdk.networks.list(names=[self._network], filters=filters)
+        return [each for each in found if each.name == self._network]
 
     def ensure_volume(self, name: str, cluster: str) -> None:
         """Creates a volume of the cluster's if there is none of this name."""
