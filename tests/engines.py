@@ -106,6 +106,10 @@ class Pace:
     noise: float = 0.0
     network_ms: float = 0.2
     """There and back."""
+    pause_share: float = 0.0
+    """Which share of batches is held up before it begins..."""
+    pause_ms: float = 0.0
+    """...for so long."""
 
 
 class Computing:
@@ -142,6 +146,8 @@ class ComputingReplica:
             return call
         took_ms = self.pace.fixed_ms + self.pace.per_row_ms * len(inputs)
         took_ns = int(took_ms * MS * self._rng.lognormvariate(0, self.pace.noise))
+        if self.pace.pause_share and self._rng.random() < self.pace.pause_share:
+            begin_ns += int(self.pace.pause_ms * MS)
         self._free_ns = begin_ns + took_ns
         self._answer(self._free_ns, call, done, Predictions(list(inputs), took_ns // 1000))
         return call

@@ -25,6 +25,7 @@ _REPLICA = {
     "latency": "LATENCY (95 %) OF n INPUTS",
     "batch_rows": "BATCH",
     "why": "WHY",
+    "margin": "IN HAND",
     "batches": "BATCHES",
     "mean_rows": "MEAN SIZE",
     "troubles": "TIMED OUT / LOST",
@@ -150,6 +151,7 @@ def _replica(found: Mapping[str, Any]) -> dict[str, Any]:
         "batch_rows": found["batch_rows"],
         "why": _WHY.get(found["limit"], found["limit"])
         + (f" (budget {_ms(found['budget_us'])})" if found["limit"] in ("budget", "least", "probe") else ""),
+        "margin": _ms(found["margin_us"]),
         "batches": found["batches"],
         "mean_rows": f"{found['rows'] / found['batches']:.1f}" if found["batches"] else "-",
         "troubles": f"{found['timeouts']} / {found['losses']}",

@@ -17,8 +17,11 @@ def line(fixed_ms: float, per_row_ms: float, rows: int = 1000) -> Plan:
     return Plan(rows, fixed_ms * MS, per_row_ms * MS)
 
 
-def station(free_ms: float = 0, rows: int = 10, fixed_ms: float = 5, per_row_ms: float = 1) -> Station:
-    return Station(int(NOW + free_ms * MS) if free_ms else 0, rows, fixed_ms * MS, per_row_ms * MS)
+def station(
+    free_ms: float = 0, rows: int = 10, fixed_ms: float = 5, per_row_ms: float = 1, margin_ms: int = 0, last: int = 0
+) -> Station:
+    free_ns = int(NOW + free_ms * MS) if free_ms else 0
+    return Station(free_ns, rows, fixed_ms * MS, per_row_ms * MS, margin_ms * MS, last)
 
 
 def in_ms(forecast: Forecast, rows: int) -> float:
@@ -64,6 +67,43 @@ def test_queries_are_admitted_as_long_as_they_can_be_in_time() -> None:
     admitted = [rows for rows in range(1, 40) if forecast.admits(NOW, rows, NOW + 50 * MS)]
     assert admitted == list(range(1, len(admitted) + 1))
     assert in_ms(forecast, len(admitted)) <= 50 < in_ms(forecast, len(admitted) + 10)
+
+
+def patience_ms(*stations: Station, rows: int) -> int:
+    """How much time the last one of so many rows must have to be admitted."""
+    forecast = Forecast(stations, NOW)
+    return next(ms for ms in range(1, 1000) if forecast.admits(NOW, rows, NOW + ms * MS))
+
+
+def test_the_next_batch_is_taken_to_be_as_large_as_the_last_one_since_others_come_behind() -> None:
+    assert in_ms(Forecast([station(free_ms=8, last=6)], NOW), 3) == 8 + 5 + 6
+    assert in_ms(Forecast([station(free_ms=8, last=6)], NOW), 9) == 8 + 5 + 9
+    assert in_ms(Forecast([station(free_ms=8, last=60)], NOW), 3) == 8 + 5 + 10  # no batch is larger than it may be
+
+
+def test_an_idle_replica_begins_at_once_whatever_its_last_batch_was() -> None:
+    assert in_ms(Forecast([station(last=6)], NOW), 3) == 5 + 3
+
+
+def test_what_is_kept_in_hand_comes_on_top_of_the_forecast_however_many_wait() -> None:
+    for rows in (3, 10, 25):
+        without = patience_ms(station(free_ms=8), rows=rows)  # answered after about ADMITTED times that
+        least = admission.ADMITTED * (without - 1) + 7
+        assert least < patience_ms(station(free_ms=8, margin_ms=7), rows=rows) < least + 2
+
+
+def test_a_margin_below_what_is_kept_in_hand_anyway_changes_nothing() -> None:
+    assert patience_ms(station(free_ms=80, margin_ms=2), rows=3) == patience_ms(station(free_ms=80), rows=3)
+
+
+def test_of_several_replicas_the_one_that_needs_most_in_hand_counts() -> None:
+    steady, unsteady = station(free_ms=8), station(free_ms=9, margin_ms=7)
+    assert patience_ms(steady, unsteady, rows=5) >= patience_ms(steady, steady, rows=5) + 6
+
+
+def test_no_more_than_a_share_of_the_objective_is_kept_in_hand() -> None:
+    assert admission.margin_within(80 * MS, 3 * MS) == 3 * MS
+    assert admission.margin_within(80 * MS, 300 * MS) == 12 * MS
 
 
 @given(

@@ -28,7 +28,7 @@ def test_it_tells_the_learned_latency_and_the_size_chosen_by_it() -> None:
         assert (each.state, each.on_trial, each.timeouts) == ("up", False, 0)
         assert each.fixed_us == pytest.approx(pace.fixed_ms * 1000, rel=0.25)
         assert each.per_row_us == pytest.approx(pace.per_row_ms * 1000, rel=0.25)
-        assert each.budget_us == 45_000
+        assert each.budget_us == pytest.approx(0.45 * (100_000 - each.margin_us), abs=1)
         assert each.batch_rows == pytest.approx((45 - pace.fixed_ms) / pace.per_row_ms, rel=0.2)
         assert each.limit in (pb.ReplicaProfile.LIMIT_BUDGET, pb.ReplicaProfile.LIMIT_PROBE)
         assert sum(sample.count for sample in each.latencies) == each.samples

@@ -188,7 +188,7 @@ class GetModelProfileResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., policy: _Optional[str] = ..., objective_us: _Optional[int] = ..., linger_us: _Optional[int] = ..., max_batches_in_flight: _Optional[int] = ..., hedge_percent: _Optional[int] = ..., waiting_rows: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaProfile, _Mapping]]] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., refused_full: _Optional[int] = ..., refused_hopeless: _Optional[int] = ..., given_up: _Optional[int] = ..., moved: _Optional[int] = ..., abandoned_batches: _Optional[int] = ..., hedges: _Optional[int] = ..., hedged_rows: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_denied: _Optional[int] = ...) -> None: ...
 
 class ReplicaProfile(_message.Message):
-    __slots__ = ("replica_id", "address", "state", "on_trial", "batches_in_flight", "batches", "rows", "timeouts", "losses", "batch_rows", "limit", "budget_us", "fixed_us", "per_row_us", "samples", "latencies")
+    __slots__ = ("replica_id", "address", "state", "on_trial", "batches_in_flight", "batches", "rows", "timeouts", "losses", "batch_rows", "limit", "budget_us", "fixed_us", "per_row_us", "samples", "latencies", "margin_us")
     class Limit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         LIMIT_UNSPECIFIED: _ClassVar[ReplicaProfile.Limit]
@@ -221,6 +221,7 @@ class ReplicaProfile(_message.Message):
     PER_ROW_US_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     LATENCIES_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_US_FIELD_NUMBER: _ClassVar[int]
     replica_id: int
     address: str
     state: str
@@ -237,7 +238,8 @@ class ReplicaProfile(_message.Message):
     per_row_us: float
     samples: int
     latencies: _containers.RepeatedCompositeFieldContainer[LatencySample]
-    def __init__(self, replica_id: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[str] = ..., on_trial: _Optional[bool] = ..., batches_in_flight: _Optional[int] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., timeouts: _Optional[int] = ..., losses: _Optional[int] = ..., batch_rows: _Optional[int] = ..., limit: _Optional[_Union[ReplicaProfile.Limit, str]] = ..., budget_us: _Optional[int] = ..., fixed_us: _Optional[float] = ..., per_row_us: _Optional[float] = ..., samples: _Optional[int] = ..., latencies: _Optional[_Iterable[_Union[LatencySample, _Mapping]]] = ...) -> None: ...
+    margin_us: int
+    def __init__(self, replica_id: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[str] = ..., on_trial: _Optional[bool] = ..., batches_in_flight: _Optional[int] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., timeouts: _Optional[int] = ..., losses: _Optional[int] = ..., batch_rows: _Optional[int] = ..., limit: _Optional[_Union[ReplicaProfile.Limit, str]] = ..., budget_us: _Optional[int] = ..., fixed_us: _Optional[float] = ..., per_row_us: _Optional[float] = ..., samples: _Optional[int] = ..., latencies: _Optional[_Iterable[_Union[LatencySample, _Mapping]]] = ..., margin_us: _Optional[int] = ...) -> None: ...
 
 class LatencySample(_message.Message):
     __slots__ = ("rows", "count", "median_us", "longest_us", "predicted_us")

@@ -176,6 +176,7 @@ class Carriage:
             case Predictions():
                 member.answered(attempt, now_ns, answer.model_us * 1000)
                 self._deliver(attempt, answer)
+                member.handed_on(attempt, self._clock.now_ns())
             case Failure():
                 member.failed()
                 for query in _forsaken(attempt):

@@ -16,6 +16,8 @@ Among idle replicas the one is asked that has been given the least time of work.
 proportion to its speed, and one that became faster is noticed.
 
 How long a batch took is counted from when the replica was free for it: it was sent, or the batch before it came back.
+How much later than forecast its answers were (see `margin`) is counted from when it should have been free, if the first
+query of the batch came before that.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from clipper_frontend.admission import ADMITTED, SURE, Plan, Station, target_ns
+from clipper_frontend.admission import ADMITTED, SURE, Plan, Station, margin_within, target_ns
 from clipper_frontend.batch_policies import BatchPolicy
 from clipper_frontend.choice import Choice
 from clipper_frontend.deadlines import Timer
 from clipper_frontend.latency import LatencyCurve
+from clipper_frontend.margin import Margin
 from clipper_frontend.routes import Replica
 from clipper_frontend.runtime import Description, Runtime
 
@@ -50,7 +53,10 @@ class Member:
     """The state of one replica. `runtime` and `timer` are kept here for the pool."""
 
     __slots__ = (
+        "_due_ns",
         "_is_unsure",
+        "_last_rows",
+        "_margin",
         "_objective_ns",
         "_plan",
         "_policy",
@@ -92,6 +98,9 @@ class Member:
         self._row_limit = 0  # the model's own; 0: none
         self._wait_ns = 0  # the next wait; 0: not lost since it last answered
         self._replied_ns = 0
+        self._due_ns = 0  # when what it was given last should be answered, as far as that was known then
+        self._last_rows = 0
+        self._margin = Margin()
         self._is_unsure = False  # whether it may be busy with what was taken back
 
     @property
@@ -118,7 +127,8 @@ class Member:
     def _new_plan(self, objective_ns: int) -> Plan:
         curve = self._policy.curve
         fit = curve.fit()
-        rows = self._policy.max_rows(target_ns(objective_ns, fit.predict_ns(1) if fit is not None else 0))
+        margin_ns = margin_within(objective_ns, self._margin.largest_ns)
+        rows = self._policy.max_rows(target_ns(objective_ns - margin_ns, fit.predict_ns(1) if fit is not None else 0))
         if self._row_limit:
             rows = min(rows, self._row_limit)
         if self.is_on_trial:
@@ -126,8 +136,8 @@ class Member:
         if fit is None:
             return Plan(rows, 0, 0, is_known=False)
         if curve.knows_slope:
-            return Plan(rows, fit.fixed_ns, fit.per_row_ns)
-        return Plan(rows, fit.predict_ns(curve.large_rows), 0)  # all batches were alike
+            return Plan(rows, fit.fixed_ns, fit.per_row_ns, margin_ns)
+        return Plan(rows, fit.predict_ns(curve.large_rows), 0, margin_ns)  # all batches were alike
 
     def remaining_ns(self, now_ns: int) -> int:
         """How long what it has will still take. What is late is taken to need as long again."""
@@ -141,13 +151,15 @@ class Member:
             and plan.is_known
             and self.state is State.UP
             and not self.is_on_trial
-            and self.remaining_ns(now_ns) + plan.predict_ns(plan.rows) / SURE <= ADMITTED * left_ns
+            and self.remaining_ns(now_ns) + plan.predict_ns(plan.rows) / SURE
+            <= min(ADMITTED * left_ns, left_ns - plan.margin_ns)
         )
 
     def station(self, objective_ns: int) -> Station:
         """What a forecast must know of it."""
         plan = self.plan(objective_ns)
-        return Station(self.free_ns if self.attempts else 0, plan.rows, plan.fixed_ns, plan.per_row_ns)
+        free_ns = self.free_ns if self.attempts else 0
+        return Station(free_ns, plan.rows, plan.fixed_ns, plan.per_row_ns, plan.margin_ns, self._last_rows)
 
     def explain(self) -> Choice:
         """How large its batches are, and why."""
@@ -169,11 +181,17 @@ class Member:
         expected_ns = attempt.expected_ns = self.plan(objective_ns).predict_ns(rows)
         attempt.is_measured = not self._is_unsure
         self._is_unsure = False
-        self.free_ns = (max(now_ns, self.free_ns) if self.attempts else now_ns) + expected_ns
+        first = attempt.queries[0]
+        begin_ns = promised_ns = max(now_ns, self.free_ns) if self.attempts else now_ns
+        if first.arrived_ns < self._replied_ns and not first.losses:  # it came while the batch before was computed
+            promised_ns = min(begin_ns, self._due_ns)
+        attempt.due_ns = promised_ns + expected_ns
+        self._due_ns = self.free_ns = begin_ns + expected_ns
         self.served_ns += expected_ns + 1
         self.attempts.append(attempt)
         self.batches += 1
         self.rows += rows
+        self._last_rows = rows
 
     def ended(self, attempt: Attempt, now_ns: int) -> None:
         """A batch came back, in whatever way."""
@@ -191,6 +209,13 @@ class Member:
         if attempt.is_measured:
             self._observe(attempt, now_ns, model_ns)
         self._replied_ns = now_ns
+
+    def handed_on(self, attempt: Attempt, now_ns: int) -> None:
+        """The answers of a batch are on their way to those who wait for them."""
+        if self.curve.is_young:
+            self._margin.forget()
+        elif attempt.is_measured:
+            self._margin.observe(now_ns - attempt.due_ns)
 
     def failed(self) -> None:
         """It answered that it could not compute a batch: it is up all the same."""

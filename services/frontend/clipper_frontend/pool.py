@@ -244,7 +244,7 @@ class Pool:
         if self._queue.waiting_rows < plan.rows:
             return False
         remaining_ns = member.remaining_ns(now_ns)
-        if admission.may_go_ahead(self.objective_ns, remaining_ns, plan.predict_ns(plan.rows)):
+        if admission.may_go_ahead(self.objective_ns - plan.margin_ns, remaining_ns, plan.predict_ns(plan.rows)):
             left_ns = head.deadline_ns - now_ns - remaining_ns
             return admission.rows_in_time(plan, plan.rows, left_ns) == plan.rows
         look_ns = member.free_ns - int(admission.LEAD * self.objective_ns)

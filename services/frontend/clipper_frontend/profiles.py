@@ -74,9 +74,9 @@ def _profile(pool: Pool) -> pb.GetModelProfileResponse:
 
 
 def _replica(member: Member, pool: Pool) -> pb.ReplicaProfile:
-    rows = member.plan(pool.objective_ns).rows
+    plan = member.plan(pool.objective_ns)
     choice = member.explain()
-    why = choice.why if rows >= choice.rows else Why.CEILING  # the model's own
+    why = choice.why if plan.rows >= choice.rows else Why.CEILING  # the model's own
     return pb.ReplicaProfile(
         replica_id=member.replica.replica_id,
         address=member.replica.address,
@@ -87,13 +87,14 @@ def _replica(member: Member, pool: Pool) -> pb.ReplicaProfile:
         rows=member.rows,
         timeouts=member.timeouts,
         losses=member.losses,
-        batch_rows=rows,
+        batch_rows=plan.rows,
         limit=_LIMITS[why] if choice.samples or why is Why.CEILING else pb.ReplicaProfile.LIMIT_LEARNING,
         budget_us=choice.budget_ns // 1000,
         fixed_us=choice.fixed_ns / 1000,
         per_row_us=choice.per_row_ns / 1000,
         samples=choice.samples,
         latencies=_latencies(member.curve),
+        margin_us=plan.margin_ns // 1000,
     )
 
 

@@ -23,7 +23,7 @@ _BY_DEADLINE = (Reason.LATE, Reason.REPLICA_LOST)
 class Attempt:
     """A batch at one replica."""
 
-    __slots__ = ("batch", "call", "expected_ns", "is_measured", "member", "queries", "transit")
+    __slots__ = ("batch", "call", "due_ns", "expected_ns", "is_measured", "member", "queries", "transit")
 
     def __init__(self, transit: Transit, member: Member, queries: list[Query], batch: Batch) -> None:
         self.transit = transit
@@ -33,6 +33,8 @@ class Attempt:
         self.call: Call | None = None
         self.expected_ns = 0
         """What it should take, from when the replica has nothing else to do; 0 if that is not known."""
+        self.due_ns = 0
+        """When its answer should have been handed on, as far as that was known while its queries came."""
         self.is_measured = True
         """Whether its latency tells something about the replica."""
 

@@ -1048,7 +1048,11 @@ type ReplicaProfile struct {
 	// From how many batches that was learned.
 	Samples int32 `protobuf:"varint,15,opt,name=samples,proto3" json:"samples,omitempty"`
 	// The batches that it was learned from, by size.
-	Latencies     []*LatencySample `protobuf:"bytes,16,rep,name=latencies,proto3" json:"latencies,omitempty"`
+	Latencies []*LatencySample `protobuf:"bytes,16,rep,name=latencies,proto3" json:"latencies,omitempty"`
+	// How much earlier than its deadline a query must seem to be answered to be admitted, in microseconds: how much later
+	// than forecast the latest of its last batches was, but no more than 15 % of the objective. budget_us is that of an
+	// objective that is so much shorter.
+	MarginUs      int64 `protobuf:"varint,17,opt,name=margin_us,json=marginUs,proto3" json:"margin_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1193,6 +1197,13 @@ func (x *ReplicaProfile) GetLatencies() []*LatencySample {
 		return x.Latencies
 	}
 	return nil
+}
+
+func (x *ReplicaProfile) GetMarginUs() int64 {
+	if x != nil {
+		return x.MarginUs
+	}
+	return 0
 }
 
 // How long remembered batches of about one size took.
@@ -1664,7 +1675,7 @@ const file_clipper_v1_inspect_proto_rawDesc = "" +
 	"hedgedRows\x12\x1d\n" +
 	"\n" +
 	"hedges_won\x18\x13 \x01(\x03R\thedgesWon\x12#\n" +
-	"\rhedges_denied\x18\x14 \x01(\x03R\fhedgesDenied\"\x95\x05\n" +
+	"\rhedges_denied\x18\x14 \x01(\x03R\fhedgesDenied\"\xb2\x05\n" +
 	"\x0eReplicaProfile\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x03R\treplicaId\x12\x18\n" +
@@ -1685,7 +1696,8 @@ const file_clipper_v1_inspect_proto_rawDesc = "" +
 	"\n" +
 	"per_row_us\x18\x0e \x01(\x01R\bperRowUs\x12\x18\n" +
 	"\asamples\x18\x0f \x01(\x05R\asamples\x127\n" +
-	"\tlatencies\x18\x10 \x03(\v2\x19.clipper.v1.LatencySampleR\tlatencies\"\x8a\x01\n" +
+	"\tlatencies\x18\x10 \x03(\v2\x19.clipper.v1.LatencySampleR\tlatencies\x12\x1b\n" +
+	"\tmargin_us\x18\x11 \x01(\x03R\bmarginUs\"\x8a\x01\n" +
 	"\x05Limit\x12\x15\n" +
 	"\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLIMIT_CEILING\x10\x01\x12\x10\n" +
