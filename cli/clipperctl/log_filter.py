@@ -14,6 +14,8 @@ _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _OF_REPLICA = "model-{model}_"
 """How the processes of a model's replicas are named: model-NAME_VERSION-NUMBER."""
+_KEYS = {"application": ("application",), "model": ("model", "version", "replica")}
+"""What the manager keeps of each, in the lines of its log that tell of changes: KIND/NAME, or KIND/NAME/MORE."""
 
 
 class Since(click.ParamType):  # type: ignore[type-arg]  # generic in its type stubs only
@@ -56,13 +58,31 @@ class Wanted:
         found = fields(line)
         if self.since is not None and (at := moment(found)) is not None and at < self.since:
             return False
-        if self.application and found.get("application") != self.application:
+        if self.application and not _is_about(found, "application", self.application):
             return False
-        if self.model and not (
-            found.get("model") == self.model or process.startswith(_OF_REPLICA.format(model=self.model))
-        ):
+        if self.model and not (_is_about(found, "model", self.model) or _is_replica(process, found, self.model)):
             return False
         return not self.request or self.request in str(found.get("request_id", "")).split(",")
+
+
+def _is_about(found: dict[str, Any], what: str, name: str) -> bool:
+    """Whether a line names it, or tells that what is kept of it has changed."""
+    if found.get(what) == name:
+        return True
+    changed = [*_listed(found, "puts"), *_listed(found, "deletes")]
+    kinds = _KEYS[what]
+    return any(key.split("/")[:2] == [kind, name] for key in changed for kind in kinds)
+
+
+def _is_replica(process: str, found: dict[str, Any], model: str) -> bool:
+    """Whether a line is of a replica of a model, or of the supervisor about one."""
+    start = _OF_REPLICA.format(model=model)
+    return process.startswith(start) or str(found.get("child", "")).startswith(start)
+
+
+def _listed(found: dict[str, Any], name: str) -> list[str]:
+    value = found.get(name)
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def fields(line: str) -> dict[str, Any]:
