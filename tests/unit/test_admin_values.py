@@ -150,6 +150,8 @@ def test_a_function_is_tried_without_a_cluster_as_a_replica_would_call_it(connec
     assert connection.test_predict_function({"input": [1, 2.5]}, total, "doubles") == ["3.5"]
     assert connection.test_predict_function({"input_batch": [[1, 2], [3]]}, total, "d") == ["3.0", "3.0"]
     assert connection.test_predict_function({"input_batch": []}, total, "doubles") == []
+    assert connection.test_predict_function({"input": [float("inf")]}, total, "floats") == ["inf"]
+    assert connection.test_predict_function({"input": [2.0]}, lambda xs: (x[0] for x in xs), "doubles") == [2.0]
     assert connection.test_predict_function({"input": "abc"}, lambda xs: [x[::-1] for x in xs], "strings") == ["cba"]
     assert seen == []  # a copy was called, as it would be elsewhere
 
@@ -162,6 +164,15 @@ def test_a_function_is_tried_without_a_cluster_as_a_replica_would_call_it(connec
         ({"input": [1.0]}, len, "complex", "no input type"),
         ({"input": [1.0]}, lambda _: None, "doubles", "returned a NoneType"),
         ({"input": [1.0]}, lambda _: [1, 2], "doubles", "2 outputs for 1 inputs"),
+        (None, len, "doubles", "A query is"),
+        (["input"], len, "doubles", "A query is"),
+        ({"input": [1.0]}, None, "doubles", "func must be a function, not None"),
+        ({"input": [1e300]}, len, "floats", "fit 32 bits"),
+        ({"input": [10**400]}, len, "doubles", "is no value of type doubles"),
+        ({"input": [1.0]}, lambda _: "a", "doubles", "returned a str"),
+        ({"input": [1.0]}, lambda _: {0: 1}, "doubles", "returned a dict"),
+        ({"input": [1.0]}, lambda _: {1}, "doubles", "returned a set"),
+        ({"input_batch": [[1.0], [2.0]]}, lambda _: [1, object()], "doubles", "Output 1 could not be served: a object"),
     ],
 )
 def test_a_trial_that_cannot_work_says_why(

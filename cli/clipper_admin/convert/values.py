@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -15,6 +16,7 @@ from clipper_runtime.names import InputType
 
 _INT32 = range(-(2**31), 2**31)
 _EXACT = 2**53
+_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 
 
 def to_input(value: object, input_type: InputType) -> values_pb2.Input:
@@ -107,7 +109,13 @@ def _numbers(value: object, input_type: InputType) -> list[float]:
     elements = _elements(value, input_type, wanted)
     if not all(isinstance(each, int | float | Real) and not isinstance(each, bool) for each in elements):
         raise _refused(value, input_type, wanted)
-    return [float(each) for each in elements]
+    try:
+        found = [float(each) for each in elements]
+    except OverflowError:  # an int beyond 1.8e308
+        raise _refused(value, input_type, wanted) from None
+    if input_type is InputType.FLOATS and any(_LARGEST_FLOAT < abs(each) < math.inf for each in found):
+        raise _refused(value, input_type, f"{wanted}, that fit 32 bits: up to {_LARGEST_FLOAT:.8g}")
+    return found
 
 
 def _integers(value: object) -> list[int]:
