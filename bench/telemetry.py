@@ -6,10 +6,10 @@ A burst of queries goes through the door, the engine and codec to a replica that
 that the cost of counting is compared with as little as possible: with the wire its share is smaller still. The CPU time
 of the fastest tenth of the bursts counts, since load on a shared machine only ever adds to it.
 
-    python bench/telemetry.py --chain [--seconds 4] [--in-flight 128] [--rounds 3]
+    python bench/telemetry.py --chain [--seconds 3] [--in-flight 128] [--rounds 9]
 
-The same chain as bench/predict.py, on the native transport: predictions per second and CPU of the frontend. Needs a
-machine on which nothing else runs.
+The same chain as bench/predict.py, on the native transport: predictions per second and CPU of the frontend, of two
+clusters that are asked in turns. Counting is metrics, causes in the log, and what `clipperctl explain` remembers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -45,7 +46,7 @@ from clipper_frontend.routes import Application, Batching, Link, Model, Replica,
 from clipper_frontend.runtime import Answer, Description, Lost, Predictions
 from clipper_frontend.service import PredictService
 from load import cpu_s, grpc_load
-from processes import module
+from processes import Process, module
 
 OFF = "--count-nothing"
 DOUBLES = values_pb2.INPUT_TYPE_DOUBLES
@@ -119,9 +120,7 @@ def frontend(*, counts: bool, rows: int) -> tuple[FakeClock, PredictService]:
 
 def in_process(bursts: int, rows: int) -> dict[bool, float]:
     """Microseconds of CPU for each query, counted and not."""
-    request = predict_pb2.PredictRequest(application="bench")
-    request.input.doubles.values.extend(chain.VECTOR)
-    payload = request.SerializeToString()
+    payload = a_request().SerializeToString()
     houses = {counts: frontend(counts=counts, rows=rows) for counts in (False, True)}
     took: dict[bool, list[int]] = {False: [], True: []}
     for burst in range(2 * bursts):
@@ -151,8 +150,9 @@ def frontend_that_counts_nothing() -> None:
     run()
 
 
-def measured(directory: Path, *, counts: bool, in_flight: int, seconds: float) -> tuple[float, float]:
-    """Predictions per second, and microseconds of the frontend's CPU for each."""
+@contextmanager
+def chained(directory: Path, *, counts: bool) -> Iterator[Process]:
+    """The frontend of a cluster of real processes that answers."""
 
     def command(name: str, *arguments: str) -> list[str]:
         if name == "clipper_frontend" and not counts:
@@ -160,36 +160,50 @@ def measured(directory: Path, *, counts: bool, in_flight: int, seconds: float) -
         return module(name, *arguments)
 
     chain.module = command
-    request = predict_pb2.PredictRequest(application="bench")
-    request.input.doubles.values.extend(chain.VECTOR)
     directory.mkdir()
     with chain.cluster(directory, "native", 1) as who:
-        address = who["frontend"].address
-        chain.answered(address, request)
-        before = cpu_s(who["frontend"].pid)
-        method, message = "/clipper.v1.PredictService/Predict", request.SerializeToString()
-        load = grpc_load(address, method, message, connections=4, in_flight=in_flight, seconds=seconds)
-        # The warm-up second is in the CPU time but not in the answers.
-        cpu = (cpu_s(who["frontend"].pid) - before) * seconds / (seconds + 1)
-        return load.per_s, 1e6 * cpu / load.answers
+        chain.answered(who["frontend"].address, a_request())
+        yield who["frontend"]
 
 
 def through_the_chain(options: argparse.Namespace) -> Table:
-    """Measures with real processes."""
+    """Measures with real processes: both are there all the time, and asked in turns."""
+    message = a_request().SerializeToString()
     found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        frontends = {
+            counts: stack.enter_context(chained(Path(scratch, str(counts)), counts=counts)) for counts in (False, True)
+        }
         for number in range(options.rounds):
             for counts in (True, False) if number % 2 else (False, True):
-                place = Path(scratch, f"{number}-{counts}")
-                one = measured(place, counts=counts, in_flight=options.in_flight, seconds=options.seconds)
-                found[counts].append(one)
+                found[counts].append(asked(frontends[counts], message, options.in_flight, options.seconds))
     table = Table(title=f"{options.in_flight} in flight, native transport, medians of {options.rounds}")
     for heading in ("the frontend", "predictions per second", "its CPU µs per answer"):
         table.add_column(heading, justify="left" if heading == "the frontend" else "right")
+    medians = {}
     for counts, name in ((False, "counts nothing"), (True, "counts")):
-        rate, cpu = (statistics.median(column) for column in zip(*found[counts], strict=True))
+        rate, cpu = medians[counts] = [statistics.median(column) for column in zip(*found[counts], strict=True)]
         table.add_row(name, f"{rate:,.0f}", f"{cpu:.2f}")
+    turns = [[on / off for on, off in zip(*pair, strict=True)] for pair in zip(found[True], found[False], strict=True)]
+    changes = [f"{100 * (statistics.median(column) - 1):+.1f} %" for column in zip(*turns, strict=True)]
+    table.add_row("counting, median of the turns", *changes)
     return table
+
+
+def asked(frontend: Process, message: bytes, in_flight: int, seconds: float) -> tuple[float, float]:
+    """Predictions per second, and microseconds of the frontend's CPU for each."""
+    before = cpu_s(frontend.pid)
+    method = "/clipper.v1.PredictService/Predict"
+    load = grpc_load(frontend.address, method, message, connections=4, in_flight=in_flight, seconds=seconds)
+    # The warm-up second is in the CPU time but not in the answers.
+    return load.per_s, 1e6 * (cpu_s(frontend.pid) - before) * seconds / (seconds + 1) / load.answers
+
+
+def a_request() -> predict_pb2.PredictRequest:
+    """One query of application "bench"."""
+    request = predict_pb2.PredictRequest(application="bench")
+    request.input.doubles.values.extend(chain.VECTOR)
+    return request
 
 
 def main() -> None:
@@ -198,9 +212,9 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=400)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--chain", action="store_true")
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--in-flight", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     if options.chain:
         Console(width=100).print(through_the_chain(options))
