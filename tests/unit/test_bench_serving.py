@@ -39,6 +39,11 @@ def test_what_was_accepted_and_late_counts_against_what_was_in_time_however_it_w
     assert seen.refused_ms == 2.0
 
 
+def test_the_clients_own_delay_is_told_without_its_longest_ones(serving: ModuleType) -> None:
+    assert serving.Seen(seconds=1, own_delays_ms=[7.0] + [2.0] * 50 + [1.0] * 150).own_delay_ms == 2.0
+    assert serving.Seen(seconds=1).own_delay_ms == 0
+
+
 def test_without_refusals_there_is_no_time_of_them(serving: ModuleType) -> None:
     assert math.isnan(serving.Seen(seconds=1).refused_ms)
     assert serving.Seen(seconds=1).in_time == 0
