@@ -13,7 +13,7 @@ compiled := pyproject.toml hatch_build.py \
   $(shell find services/rpc/native -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-go test-native test-frameworks frameworks check gen bench bench-serving images wheel wheel-check clean
+.PHONY: help setup demo test test-unit test-go test-native test-frameworks frameworks check gen bench bench-selection bench-serving images wheel wheel-check clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -88,6 +88,11 @@ bench-serving: setup ## Measures batching, overload and caching: in virtual time
 	$(bin)/uv pip install --quiet --python $(bin)/python --group bench
 	$(bin)/python bench/simulate.py
 	$(bin)/python bench/serving.py
+
+bench-selection: setup ## Measures what learning, ensembles and users' own states are worth, on real data and a real cluster
+	$(bin)/uv pip install --quiet --python $(bin)/python --group bench-data
+	$(bin)/python bench/regret.py
+	$(bin)/python bench/selection.py
 
 images: ## Builds the Docker images of all parts
 	tools/images

