@@ -84,19 +84,20 @@ def _local(session: Session, processes: tuple[str, ...], wanted: Wanted, most: i
 
 def _docker(session: Session, processes: tuple[str, ...], wanted: Wanted, most: int, follow: bool) -> Iterator[Line]:
     from clipper_admin import DockerContainerManager
-    from clipper_admin.containers.reading import lines_of, new_lines_of
+    from clipper_admin.containers.reading import lines_of, new_lines_of, process_of
 
     containers = {each.name: each for each in DockerContainerManager(session.cluster).containers()}
     chosen = {name: containers[name] for name in _chosen(list(containers), processes)}
+    of = {name: process_of(container) for name, container in chosen.items()}
     now = datetime.now(UTC)
     found: list[Line] = []
     for name, container in chosen.items():
         tail = most if wanted.is_anything else None
         of_process = lines_of(container, tail, wanted.since)
-        found += _last(most, [(name, line) for line in of_process if wanted.has(name, line)])
+        found += _last(most, [(name, line) for line in of_process if wanted.has(of[name], line)])
     yield from in_order(found)
     if follow:
-        yield from (each for each in new_lines_of(chosen, now) if wanted.has(*each))
+        yield from ((name, line) for name, line in new_lines_of(chosen, now) if wanted.has(of[name], line))
 
 
 def _chosen(known: list[str], processes: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -45,6 +48,37 @@ def test_replicas_are_scaled_and_counts_agree_with_what_runs(engine: Any, summin
     assert {each.id for each in found} == first, "the oldest stays"
     assert {each.attrs["HostConfig"]["RestartPolicy"]["Name"] for each in found} == {"unless-stopped"}
     until_output(summing, "app", [1.0], 1.0)
+
+
+def test_logs_of_a_model_are_those_of_its_containers_and_what_others_say_of_it(summing: ClipperConnection) -> None:
+    (name,) = {each.name for each in summing.cm.containers() if each.name.startswith("sum-model_1-")}
+    others = {each.name for each in summing.cm.containers()} - {name}
+    lines = [json.loads(line) for line in logs(summing, "--model", "sum-model", "--since", "1h")]
+    assert {"listening", "model_ready", "registered"} <= {each["event"] for each in lines if each["log"] == name}
+    assert {each["event"] for each in lines if each["log"] in others} >= {"changed", "replica_up"}
+    assert not [each for each in logs(summing, "--model", "sum") if each], "the name of another model"
+
+
+def test_logs_are_followed_and_tell_of_one_application(summing: ClipperConnection) -> None:
+    summing.register_application("nobody", "doubles", "default", 1_000_000)
+    command = [sys.executable, "-m", "clipperctl", "--cluster", summing.cm.cluster_name, "-o", "json"]
+    with subprocess.Popen([*command, "logs", "--docker", "-f", "--app", "nobody"], stdout=subprocess.PIPE) as following:
+        try:
+            assert following.stdout is not None
+            assert json.loads(following.stdout.readline())["event"] == "changed", "what was said before"
+            ask(summing, "nobody", [1.0])
+            line = json.loads(following.stdout.readline())
+        finally:
+            following.terminate()
+    summing.unregister_application("nobody")
+    assert (line["event"], line["application"], line["reason"]) == ("default_answered", "nobody", "NO_MODEL")
+
+
+def logs(connection: ClipperConnection, *options: str) -> list[str]:
+    command = [sys.executable, "-m", "clipperctl", "--cluster", connection.cm.cluster_name, "-o", "json"]
+    done = subprocess.run([*command, "logs", "--docker", *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_a_crashed_replica_comes_back_by_itself(engine: Any, summing: ClipperConnection) -> None:

@@ -9,6 +9,13 @@ from datetime import datetime
 from queue import SimpleQueue
 
 from clipper_admin.containers.engine import Container, translated
+from clipper_admin.containers.labels import MODEL
+
+
+def process_of(container: Container) -> str:
+    """The name that its process would have in a local cluster, where a replica's tells its model; else its own."""
+    model = (container.labels or {}).get(MODEL)
+    return f"model-{model}-{container.name}" if model else str(container.name)
 
 
 def lines_of(container: Container, tail: int | None, since: datetime | None) -> Iterator[str]:
