@@ -7,7 +7,7 @@ takes fixed + per_row * n milliseconds (and some noise): no sockets, no waiting,
 Queries come by chance (Poisson). Prints tables, and draws them as SVG where matplotlib is (`make bench` has it).
 
     good/s          answers within the objective, per second
-    in time         their share of all answers by the model
+    in time         their share of all queries that were admitted, whatever became of those
     default         the share of queries that got none: refused at once, or late
     per model s     answers for each second that a model computed: what counts where models share a machine
     refused after   the median time until a refusal
@@ -37,8 +37,9 @@ PACES = {
     "5 ms + 0.5 ms each": Pace(5, 0.5, noise=0.03),
     "0.2 ms + 0.5 ms each": Pace(0.2, 0.5, noise=0.03),
     "5 ms + 0.5 ms each, noisy": Pace(5, 0.5, noise=0.25),
+    "5 ms + 0.5 ms each, pausing": Pace(5, 0.5, noise=0.03, pause_share=0.02, pause_ms=5),
 }
-"""Latency models: a large fixed cost, a usual one, next to none, and one that varies."""
+"""Latency models: a large fixed cost, a usual one, next to none, one that varies, and one that pauses now and then."""
 BATCHERS: dict[str, dict[str, object]] = {
     "one by one": {"policy": Policy.FIXED, "max_batch_rows": 1},
     "fixed 32": {"policy": Policy.FIXED, "max_batch_rows": 32},
@@ -77,11 +78,12 @@ def run(
     )
     answered = [(query, at_ns) for query, at_ns in answers if query.batch is not None]
     good = [at_ns for query, at_ns in answered if at_ns <= query.deadline_ns]
+    admitted = sum(query.reason is not Reason.OVERLOADED for query, _ in answers)
     refused = [at_ns - query.arrived_ns for query, at_ns in answers if query.reason is Reason.OVERLOADED]
     return Point(
         asked_per_s=len(answers) / seconds,
         good_per_s=sum(at_ns <= end_ns for at_ns in good) / seconds,
-        in_time=len(good) / max(1, len(answered)),
+        in_time=len(good) / max(1, admitted),
         defaults=1 - len(answered) / max(1, len(answers)),
         batch_rows=mean(rows for own in batches for rows in own),
         per_model_s=len(answered) / busy_s,
