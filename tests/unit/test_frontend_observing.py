@@ -157,6 +157,30 @@ def test_batches_that_come_back_undone_are_counted_by_kind_and_inputs_that_faile
     assert list(samples(metrics, "clipper.model.predictions").values()) == [2]
 
 
+def test_batches_are_counted_as_they_leave_and_as_they_come_back() -> None:
+    metrics, found = house(application())
+    metrics.sending(REPLICA, [query(found.route("app"), number) for number in range(3)], 2 * MS)
+    batch = Batch(0, 3, 2 * MS, 2 * MS)
+    batch.replied_ns = 5 * MS
+    metrics.returned(REPLICA, batch, Predictions([b"1", Failure("ValueError", "negative"), b"3"], model_us=700))
+    model, way = ("sum", "1"), ("sum", "1", "0")
+    assert samples(metrics, "clipper.queue.wait") == {model: 3}
+    assert samples(metrics, "clipper.model.predictions") == {model: 2}
+    assert samples(metrics, "clipper.model.errors") == {(*model, "ValueError"): 1}
+    for name in ("clipper.batch.size", "clipper.batch.duration", "clipper.model.duration"):
+        assert samples(metrics, name) == {way: 1}
+
+
+def test_a_replica_that_comes_back_is_counted_anew() -> None:
+    metrics, found = house(application())
+    metrics.sending(REPLICA, [query(found.route("app"))], MS)
+    metrics.follow(RouteTable.of([application()]))
+    assert samples(metrics, "clipper.batch.size") == {}
+    metrics.follow(table(application()))
+    metrics.sending(REPLICA, [query(found.route("app"))], MS)
+    assert samples(metrics, "clipper.batch.size") == {("sum", "1", "0"): 1}
+
+
 def test_a_cause_is_told_at_once_and_then_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     causes, asked = Causes(again_after_ns=1000), []
 

@@ -7,9 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clipper.model.v1 import model_service_pb2 as pb
 from clipper.v1 import values_pb2
+from clipper.wire.v1.wire_pb2 import ModelPredictRequest
 from clipper_frontend.replica import ReplicaClient, ReplicaConnections
 from clipper_frontend.routes import Replica, Version
 from clipper_frontend.runtime import Answer, Description, Failure, Lost, Predictions, TimedOut
@@ -87,6 +90,17 @@ def results(*each: pb.PredictResult, model_us: int = 0) -> Reply:
 
 
 GOOD = pb.PredictResult(output=values_pb2.Output(number=1))
+
+
+@given(
+    st.lists(st.binary(max_size=40), min_size=1, max_size=9)
+    | st.tuples(st.binary(max_size=20_000), st.integers(1, 9)).map(lambda pair: [pair[0]] * pair[1])
+)
+def test_inputs_arrive_as_they_were_whatever_their_lengths(inputs: list[bytes]) -> None:
+    channel = FakeChannel()
+    ReplicaClient(VERSION, REPLICA, channel, lambda _: None).predict(inputs, 77, lambda _: None)
+    [(_, payload, _)] = channel.calls
+    assert payload == ModelPredictRequest(inputs=inputs).SerializeToString()
 
 
 def test_a_batch_is_one_call_with_the_inputs_as_they_came() -> None:
