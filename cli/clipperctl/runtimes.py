@@ -33,7 +33,7 @@ Examples:
 Exit codes: 0 all rules hold, 1 some are broken, 5 nobody answers at ADDRESS.
 """
 )
-@click.argument("address", metavar="HOST:PORT")
+@click.argument("address", metavar="HOST:PORT", type=texts.Address())
 @click.option("--input", "inputs", multiple=True, metavar="VALUE", help="An input that the model takes; repeat it.")
 @click.option("--failing-input", "failing", multiple=True, metavar="VALUE", help="One that makes the model raise.")
 @click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for each call.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from clipperctl import texts
+
 if TYPE_CHECKING:
     from clipper_admin import Client, ClipperConnection, LocalContainerManager
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ADDRESS = re.compile(r"(unix:.+|.+:\d{1,5})")
 
 _OPTIONS = (
     click.option("--cluster", metavar="NAME", help="The local cluster.  [default: default-cluster; $CLIPPER_CLUSTER]"),
@@ -157,8 +157,8 @@ def session_of(context: click.Context, own: dict[str, Any] | None = None) -> Ses
         if found.get(name) is None and name in _ENVIRONMENT:
             found[name] = os.environ.get(_ENVIRONMENT[name]) or None
     for name in ("manager", "frontend"):
-        if found[name] and not _ADDRESS.fullmatch(found[name]):
-            raise click.UsageError(f"{found[name]!r} is no address of a {name}: write HOST:PORT, e.g. 127.0.0.1:7000.")
+        if found[name]:
+            texts.Address().convert(found[name], None, context)
     return Session(
         cluster=found["cluster"] or "default-cluster",
         home=found["home"],

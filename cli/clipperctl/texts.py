@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clipper_admin.resources import Contribution, Prediction, Timing
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|m)?")
+_ADDRESS = re.compile(r"unix:.+|.+:\d{1,5}")
 _MICROS = {"us": 1, "µs": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, None: 1}
 
 
@@ -34,6 +35,18 @@ class Objective(click.ParamType):  # type: ignore[type-arg]  # generic in its ty
         if found is None:
             self.fail(f"{value!r} is no time; write 50ms, 1.5s or 100000us.", param, ctx)
         return round(float(found[1]) * _MICROS[found[2]])
+
+
+class Address(click.ParamType):  # type: ignore[type-arg]
+    """Where a process listens."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it is typed."""
+        if not _ADDRESS.fullmatch(str(value)):
+            self.fail(f"{value!r} is no address; write HOST:PORT, e.g. 127.0.0.1:7000.", param, ctx)
+        return str(value)
 
 
 class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic in its type stubs only

@@ -202,7 +202,7 @@ def test_a_containerless_model_is_registered_and_cannot_be_scaled(cluster: Clipp
 
 
 def test_missing_packages_are_told_before_anything_is_started(cluster: ClipperConnection) -> None:
-    with pytest.raises(ClipperException, match="pip install no-such-package-anywhere"):
+    with pytest.raises(ClipperException, match=r"pip install 'no-such-package-anywhere>=1\.0'"):
         python_deployer.deploy_python_closure(
             cluster, "m", 1, "doubles", feature_sum, pkgs_to_install=["numpy", "no-such-package-anywhere>=1.0"]
         )

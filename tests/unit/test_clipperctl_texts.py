@@ -41,6 +41,8 @@ def test_what_is_no_address_is_refused_at_once(address: str) -> None:
     for option in ("--manager", "--frontend"):
         found = CliRunner().invoke(cli, ["app", "list", option, address])
         assert (found.exit_code, "write HOST:PORT" in found.output) == (2, True)
+    found = CliRunner().invoke(cli, ["runtime", "check", address])
+    assert (found.exit_code, "write HOST:PORT" in found.output) == (2, True)
 
 
 @pytest.mark.parametrize(("name", "version"), [("m/", "1"), ("", "1"), ("m", "../1"), ("m", "x" * 64)])

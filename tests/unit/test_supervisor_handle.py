@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from clipper_admin import ClipperConnection, ClipperException, LocalContainerManager
 from clipper_admin.exceptions import InvalidArgumentException, NotRunningException
+from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
+from clipper_admin.supervisor.control import Request, Verb
+from clipper_admin.supervisor.handle import SupervisorHandle, TookTooLong
+from clipper_admin.supervisor.records import Running
 
 
 @pytest.mark.parametrize("call", ["start_clipper", "connect", "stop_all", "is_running", "purge"])
@@ -40,6 +45,18 @@ def test_a_port_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path,
     for name in ("clipper_query_port", "clipper_management_port", "clipper_rpc_port", "manager_port"):
         with pytest.raises(InvalidArgumentException, match=name):
             LocalContainerManager(home=tmp_path, **{name: port})  # type: ignore[arg-type]
+
+
+def test_a_supervisor_that_hangs_is_told_with_how_to_end_it(tmp_path: Path) -> None:
+    directory = ClusterDir(tmp_path / "c")
+    directory.create()
+    running = Running("c", 12345, str(directory.control), {}, "now")
+    write_atomically(directory.running, running.to_json())
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(directory.control))
+        deaf.listen()
+        with pytest.raises(TookTooLong, match=r"not answered stop_models within 0\.01 s(.|\n)*kill -9 12345"):
+            SupervisorHandle(directory).ask(Request(Verb.STOP_MODELS), 0.01)
 
 
 def test_logs_that_cannot_be_written_are_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -18,8 +19,14 @@ from clipper_admin.supervisor.control import ControlError, NotRunning, Request, 
 from clipper_admin.supervisor.log_files import last_lines
 from clipper_admin.supervisor.records import Addresses, ClusterStatus, JsonObject, Settings
 
+_log = logging.getLogger(__name__)
+
 STOP_WITHIN_S = 90.0
 _GONE_AFTER_FAILURE_S = 5.0
+
+
+class TookTooLong(ClipperException, TimeoutError):
+    """The supervisor lives, but has not answered in time."""
 
 
 class SupervisorHandle:
@@ -30,12 +37,12 @@ class SupervisorHandle:
         self.cluster = directory.path.name
 
     @contextlib.contextmanager
-    def told(self, *but: type[BaseException]) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Files that cannot be read, written or understood are an error of the cluster's."""
         try:
             yield
         except (OSError, ValueError) as error:
-            if isinstance(error, (ClipperException, *but)):
+            if isinstance(error, ClipperException):
                 raise
             problem = f"Cluster {self.cluster} cannot be used in {self.directory.path}: {error}"
             raise ClipperException(problem) from error
@@ -109,14 +116,19 @@ class SupervisorHandle:
         """Its answer to a request.
 
         Raises:
-            TimeoutError: none within the time.
+            TookTooLong: none within the time.
         """
-        with self.told(TimeoutError):
+        with self.told():
             running = self.directory.read_running()
             if running is None:
                 raise NotRunningException(f"No cluster {self.cluster} runs. Start it with start_clipper().")
             try:
                 return ask(Path(running.control), request, timeout_s=timeout_s)
+            except TimeoutError as error:
+                raise TookTooLong(
+                    f"The supervisor of cluster {self.cluster} has not answered {request.verb} within {timeout_s:g} s. "
+                    f"If it hangs, `kill -9 {running.pid}` ends it with all that it runs; start the cluster again then."
+                ) from error
             except (ControlError, NotRunning) as error:
                 raise ClipperException(str(error)) from error
 
@@ -124,8 +136,12 @@ class SupervisorHandle:
         """Stops it with all that it runs, and waits until it is gone. It must live."""
         with self.told():
             if graceful:
-                with contextlib.suppress(ClipperException):  # it has ended meanwhile
+                try:
                     self.ask(Request(Verb.STOP), STOP_WITHIN_S)
+                except TookTooLong:
+                    raise
+                except ClipperException:
+                    _log.debug("Cluster %s has ended meanwhile", self.cluster)
             elif running := self.directory.read_running():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(running.pid, signal.SIGTERM)
