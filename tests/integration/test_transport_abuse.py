@@ -302,6 +302,26 @@ async def test_a_server_that_falls_behind_takes_a_bounded_amount_and_then_catche
     assert most - before < 130_000, "64 MiB of large messages, and a window for each other call"
 
 
+@pytest.mark.parametrize("path", [HOLD, STREAM])
+async def test_calls_that_come_and_go_while_the_server_is_behind_leave_nothing(victim: Victim, path: str) -> None:
+    before = most = victim.rss_kb()
+    payload = raw.message(bytes(16_000))
+    blocked = asyncio.create_task(ask(victim.channel, "/test.Echo/Block"))
+    sent = 0
+    async with raw.connected(victim.port) as connection:
+        await asyncio.wait_for(connection.read_until(raw.WINDOW_UPDATE, 0), 5)  # it may send more than 64 KiB now
+        while not blocked.done():
+            for stream in range(2 * sent + 1, 2 * sent + 101, 2):
+                await connection.send(headers(path, stream=stream), data(payload, stream=stream))
+            await connection.send(raw.frame(raw.PING, 0, 0, bytes(8)))
+            await asyncio.wait_for(connection.read_until(raw.PING, 0), 5)  # all were looked at
+            for stream in range(2 * sent + 1, 2 * sent + 101, 2):
+                await connection.send(raw.frame(raw.RST_STREAM, 0, stream, b"\x00\x00\x00\x08"))
+            sent += 50
+            most = max(most, victim.rss_kb())
+    assert most - before < 10_000 + 2 * sent, "kB, of the 16 that each call has sent"
+
+
 async def next_data(connection: raw.Connection) -> raw.Frame | None:
     while (got := await connection.read()) is not None and got.kind != raw.DATA:
         pass

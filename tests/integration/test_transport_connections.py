@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -267,3 +270,32 @@ async def test_an_idle_server_stops_at_once(wire: Wire) -> None:
     started_ns = now_ns()
     await server.stop(30)
     assert (now_ns() - started_ns) / 1e9 < SOON_S
+
+
+FORKS = """
+    import asyncio, os, sys
+    from clipper_rpc.transport import Unary
+    from wires import ask, transport
+
+    async def call(name):
+        made = transport(name)
+        server = await made.serve({"/test.Echo/Echo": Unary(lambda call: call.reply(call.payload))}, "127.0.0.1:0")
+        channel = made.connect(f"127.0.0.1:{server.port}")
+        assert (await ask(channel, "/test.Echo/Echo", b"x")).payload == b"x"
+        await channel.close()
+        await server.stop(0)
+
+    asyncio.run(call("native"))
+    child = os.fork()
+    asyncio.run(call("native"))
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(
+    "native" not in TRANSPORTS, reason="the native transport was not built; grpcio does not survive this"
+)
+def test_a_process_that_was_forked_off_has_a_wire_of_its_own() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(FORKS)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=60)

@@ -16,6 +16,8 @@ from clipper_rpc.transport import Keepalive, Reply, Unary, UnaryCall
 
 ECHO, HOLD = "/test.Echo/Echo", "/test.Echo/Hold"
 QUICK = Keepalive(after_s=0.1, timeout_s=0.2)
+WITHIN_S = {"native": 1.0, "grpcio": 2.0}
+"""How soon a channel reports a peer that is lost without a word, by default."""
 PATIENT = Keepalive(after_s=0.1, timeout_s=10.0)
 
 
@@ -43,7 +45,7 @@ async def until_unavailable_s(asked: Iterable[asyncio.Task[Reply]]) -> float:
     return (now_ns() - started_ns) / 1e9
 
 
-async def test_calls_end_within_a_second_when_their_peer_hangs(wire: Wire) -> None:
+async def test_calls_end_within_a_second_or_with_grpcio_two_when_their_peer_hangs(wire: Wire) -> None:
     with peer(wire.server) as hung:
 
         async def attempt() -> float:
@@ -54,10 +56,13 @@ async def test_calls_end_within_a_second_when_their_peer_hangs(wire: Wire) -> No
             with hung.hanging():
                 return await until_unavailable_s(asked)
 
-        assert await least_s(attempt) < 1.0
+        limit_s = WITHIN_S[wire.client]
+        assert await least_s(attempt, limit_s) < limit_s
 
 
-async def test_calls_end_within_a_second_when_the_network_carries_nothing_any_more(wire: Wire) -> None:
+async def test_calls_end_within_a_second_or_with_grpcio_two_when_the_network_carries_nothing_any_more(
+    wire: Wire,
+) -> None:
     with peer(wire.server) as lost:
 
         async def attempt() -> float:
@@ -67,7 +72,8 @@ async def test_calls_end_within_a_second_when_the_network_carries_nothing_any_mo
                 between.drop_everything()
                 return await until_unavailable_s(asked)
 
-        assert await least_s(attempt) < 1.0
+        limit_s = WITHIN_S[wire.client]
+        assert await least_s(attempt, limit_s) < limit_s
 
 
 async def test_a_call_that_has_waited_long_ends_within_a_second_when_its_peer_hangs(wire: Wire) -> None:
@@ -82,7 +88,8 @@ async def test_a_call_that_has_waited_long_ends_within_a_second_when_its_peer_ha
             with hung.hanging():
                 return await until_unavailable_s(asked)
 
-        assert await least_s(attempt) < 1.0
+        limit_s = WITHIN_S[wire.client]
+        assert await least_s(attempt, limit_s) < limit_s
 
 
 async def test_calls_that_give_up_soon_find_out_together_that_their_peer_hangs(wire: Wire) -> None:

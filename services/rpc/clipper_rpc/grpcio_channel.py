@@ -36,7 +36,7 @@ class GrpcioChannel:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.min_reconnect_backoff_ms", 500),  # also how long connecting may take
                 ("grpc.max_reconnect_backoff_ms", 2000),
-                *(keepalive_options(keepalive) if keepalive is not None else []),
+                *(keepalive_options(_patient(keepalive)) if keepalive is not None else []),
                 ("grpc.enable_retries", 0),
                 # Its own idea of a unix socket's authority, the escaped path, is none to stricter servers.
                 *([("grpc.default_authority", "localhost")] if address.startswith("unix:") else []),
@@ -93,6 +93,11 @@ class GrpcioChannel:
         """See Channel.close."""
         self._closed = True
         await self._channel.close()
+
+
+def _patient(keepalive: Keepalive) -> Keepalive:
+    """Its only sign of life is a ping's own answer, and that comes behind all responses that are on their way."""
+    return Keepalive(keepalive.after_s, keepalive.timeout_s * 3)
 
 
 def _channel(address: str, tls: ClientTls | None, options: list[tuple[str, Any]]) -> grpc.aio.Channel:

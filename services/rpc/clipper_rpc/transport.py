@@ -172,7 +172,7 @@ class Keepalive:
 
 WITHIN_A_SECOND = Keepalive(after_s=0.4, timeout_s=0.5)
 """For a channel, which asks only while it waits for an answer. Native does so as often as it takes, and counts only the
-time in which it gets to run itself; what grpcio does is in docs/transport.md."""
+time in which it gets to run itself; grpcio gives its peer another second, see docs/transport.md."""
 
 WITHIN_A_MINUTE = Keepalive(after_s=40.0, timeout_s=20.0)
 """For a server, whose silent clients cost it a little memory."""

@@ -50,14 +50,29 @@ pub struct Methods {
     pub limit: usize,
 }
 
-/// How a handler is told that its caller has left: once, and never after it has answered.
-#[derive(Default)]
+/// A call between its two threads. How a handler is told that its caller has left: once, and never after it has answered.
 pub struct Leave {
     is_over: AtomicBool,
     on_leave: Mutex<Option<Py<PyAny>>>,
+    /// The call, until Python sees it.
+    arriving: Mutex<Option<Box<Arriving>>>,
 }
 
 impl Leave {
+    pub fn of(call: Arriving) -> Self {
+        Leave {
+            is_over: AtomicBool::new(false),
+            on_leave: Mutex::default(),
+            arriving: Mutex::new(Some(Box::new(call))),
+        }
+    }
+
+    /// The caller has left. Whether Python has seen the call; if not, it never will, since who resets call after call
+    /// would else fill the memory while Python is behind.
+    pub fn abandon(&self) -> bool {
+        lock(&self.arriving).take().is_none()
+    }
+
     /// Ends it; false if it was over already.
     fn end(&self) -> (bool, Option<Py<PyAny>>) {
         (!self.is_over.swap(true, Relaxed), lock(&self.on_leave).take())
@@ -65,7 +80,7 @@ impl Leave {
 }
 
 /// A unary call that has come in.
-pub struct Arrived {
+pub struct Arriving {
     pub bridge: Arc<Bridge>,
     pub methods: Arc<Methods>,
     pub method: usize,
@@ -74,21 +89,26 @@ pub struct Arrived {
     pub compress_above: Option<usize>,
     pub message: Message,
     pub answer: oneshot::Sender<Answer>,
-    pub leave: Arc<Leave>,
 }
+
+/// It can be handed to Python, unless its caller has left meanwhile.
+pub struct Arrived(pub Arc<Leave>);
 
 impl Event for Arrived {
     fn deliver(self: Box<Self>, py: Python<'_>) {
-        let methods = self.methods.clone();
-        let handler = &methods.handlers[self.method];
-        if let Err(error) = self.hand_to(py, handler) {
+        let Some(call) = lock(&self.0.arriving).take() else {
+            return;
+        };
+        let methods = call.methods.clone();
+        let handler = &methods.handlers[call.method];
+        if let Err(error) = call.hand_to(py, handler, self.0) {
             error.write_unraisable(py, None); // on_failure itself raised: nobody is left to tell
         }
     }
 }
 
-impl Arrived {
-    fn hand_to(self: Box<Self>, py: Python<'_>, handler: &Py<PyAny>) -> PyResult<()> {
+impl Arriving {
+    fn hand_to(self: Box<Self>, py: Python<'_>, handler: &Py<PyAny>, leave: Arc<Leave>) -> PyResult<()> {
         let payload = payload(py, &self.message)?.unbind();
         let call = UnaryCall {
             bridge: self.bridge,
@@ -100,7 +120,7 @@ impl Arrived {
             compress_above: self.compress_above,
             answer: Mutex::new(Some(self.answer)),
             extra: Mutex::default(),
-            leave: self.leave,
+            leave,
         };
         let call = Bound::new(py, call)?;
         match handler.call1(py, (&call,)) {
@@ -154,7 +174,7 @@ impl UnaryCall {
 
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        metadata(py, &self.headers)
+        guarded(|| metadata(py, &self.headers))
     }
 
     #[getter]
@@ -197,13 +217,11 @@ impl UnaryCall {
     }
 
     fn set_initial_metadata(&self, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
-        lock(&self.extra).0 = headers_of(Some(metadata))?;
-        Ok(())
+        guarded(|| headers_of(Some(metadata)).map(|headers| lock(&self.extra).0 = headers))
     }
 
     fn set_trailing_metadata(&self, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
-        lock(&self.extra).1 = headers_of(Some(metadata))?;
-        Ok(())
+        guarded(|| headers_of(Some(metadata)).map(|headers| lock(&self.extra).1 = headers))
     }
 
     fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -50,35 +50,37 @@ impl Channel {
         keepalive_s: Option<(f64, f64)>,
         tls: Option<ClientTls>,
     ) -> PyResult<Self> {
-        let tls = tls
-            .map(|(server, roots, identity)| {
-                let identity = identity.map(|(certificate, key)| Identity { certificate, key });
-                tls::Client::new(&server, &roots, identity.as_ref())
+        guarded(|| {
+            let tls = tls
+                .map(|(server, roots, identity)| {
+                    let identity = identity.map(|(certificate, key)| Identity { certificate, key });
+                    tls::Client::new(&server, &roots, identity.as_ref())
+                })
+                .transpose()
+                .map_err(invalid)?;
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let wire = runtime::handle()?;
+            let bridge = Bridge::new(call_soon, &wire)?;
+            let (calls, made) = mpsc::unbounded_channel();
+            let address = Address::new(address);
+            let authority = address.authority();
+            let keepalive = keepalive_s.map(Keepalive::of).transpose().map_err(invalid)?;
+            let channel = client::Channel {
+                address,
+                tls,
+                limit,
+                keepalive,
+            };
+            let running = wire.spawn(client::run(Arc::new(channel), made));
+            Ok(Channel {
+                bridge,
+                replies: Arc::new(Replies { make: make_reply }),
+                calls: Mutex::new(Some(calls)),
+                running: Mutex::new(Some(running)),
+                scheme,
+                authority,
+                uris: Mutex::default(),
             })
-            .transpose()
-            .map_err(invalid)?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let wire = runtime::handle()?;
-        let bridge = Bridge::new(call_soon, &wire)?;
-        let (calls, made) = mpsc::unbounded_channel();
-        let address = Address::new(address);
-        let authority = address.authority();
-        let keepalive = keepalive_s.map(Keepalive::of).transpose().map_err(invalid)?;
-        let channel = client::Channel {
-            address,
-            tls,
-            limit,
-            keepalive,
-        };
-        let running = wire.spawn(client::run(Arc::new(channel), made));
-        Ok(Channel {
-            bridge,
-            replies: Arc::new(Replies { make: make_reply }),
-            calls: Mutex::new(Some(calls)),
-            running: Mutex::new(Some(running)),
-            scheme,
-            authority,
-            uris: Mutex::default(),
         })
     }
 
@@ -233,11 +235,13 @@ pub struct OutgoingCall {
 #[pymethods]
 impl OutgoingCall {
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let done = lock(&self.done).take();
-        drop(done); // after the lock: it may run Python
-        match lock(&self.cancel).take() {
-            Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
-            None => Ok(()),
-        }
+        guarded(|| {
+            let done = lock(&self.done).take();
+            drop(done); // after the lock: it may run Python
+            match lock(&self.cancel).take() {
+                Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
+                None => Ok(()),
+            }
+        })
     }
 }

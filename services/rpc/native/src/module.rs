@@ -106,70 +106,72 @@ impl Server {
         compress_above: Option<usize>,
         tls: Option<ServerTls>,
     ) -> PyResult<Self> {
-        let tls = tls
-            .map(|(certificate, key, client_roots)| {
-                tls::acceptor(&Identity { certificate, key }, client_roots.as_deref())
+        guarded(|| {
+            let tls = tls
+                .map(|(certificate, key, client_roots)| {
+                    tls::acceptor(&Identity { certificate, key }, client_roots.as_deref())
+                })
+                .transpose()
+                .map_err(invalid)?;
+            let target = Address::new(address);
+            let sockets = py.detach(|| BoundSockets::new(&target, reuse_port)).map_err(|error| {
+                PyOSError::new_err((error.raw_os_error(), format!("cannot listen on {address}: {error}")))
+            })?;
+            let port = sockets.port();
+            let mut paths = HashMap::new();
+            for (place, (name, _, streams)) in methods.iter().enumerate() {
+                paths.insert(name.to_str()?.to_owned(), (place, *streams));
+            }
+            let (names, handlers) = methods
+                .into_iter()
+                .map(|(name, handler, _)| (name.unbind(), handler))
+                .unzip();
+            let (on_failure, on_stream, describe) = hooks;
+            let methods = Arc::new(Methods {
+                names,
+                handlers,
+                on_failure,
+                on_stream,
+                describe,
+                limit,
+            });
+            let wire = runtime::handle()?;
+            let bridge = Bridge::new(call_soon, &wire)?;
+            let (alive, calls) = mpsc::channel(1);
+            let max_age = max_age_s
+                .map(Duration::try_from_secs_f64)
+                .transpose()
+                .map_err(invalid)?;
+            let keepalive = keepalive_s.map(Keepalive::of).transpose().map_err(invalid)?;
+            let service = Service {
+                bridge: bridge.clone(),
+                methods,
+                paths,
+                limit,
+                max_streams,
+                max_age,
+                keepalive,
+                compress_above,
+                tls,
+                _alive: alive,
+            };
+            let (grace, asked) = oneshot::channel();
+            let (stopped, tell) = oneshot::channel::<Py<PyAny>>();
+            let telling = bridge.clone();
+            wire.spawn(async move {
+                let (end, phase) = watch::channel(Phase::Serving);
+                if let Ok(listeners) = sockets.into_listeners() {
+                    server::serve(listeners, Arc::new(service), phase, end, calls, asked).await;
+                }
+                if let Ok(done) = tell.await {
+                    telling.push(Box::new(Done(done)));
+                }
+            });
+            Ok(Server {
+                bridge,
+                port,
+                stop: Mutex::new(Some(Stop { grace, done: stopped })),
             })
-            .transpose()
-            .map_err(invalid)?;
-        let target = Address::new(address);
-        let sockets = py.detach(|| BoundSockets::new(&target, reuse_port)).map_err(|error| {
-            PyOSError::new_err((error.raw_os_error(), format!("cannot listen on {address}: {error}")))
-        })?;
-        let port = sockets.port();
-        let mut paths = HashMap::new();
-        for (place, (name, _, streams)) in methods.iter().enumerate() {
-            paths.insert(name.to_str()?.to_owned(), (place, *streams));
-        }
-        let (names, handlers) = methods
-            .into_iter()
-            .map(|(name, handler, _)| (name.unbind(), handler))
-            .unzip();
-        let (on_failure, on_stream, describe) = hooks;
-        let methods = Arc::new(Methods {
-            names,
-            handlers,
-            on_failure,
-            on_stream,
-            describe,
-            limit,
-        });
-        let wire = runtime::handle()?;
-        let bridge = Bridge::new(call_soon, &wire)?;
-        let (alive, calls) = mpsc::channel(1);
-        let max_age = max_age_s
-            .map(Duration::try_from_secs_f64)
-            .transpose()
-            .map_err(invalid)?;
-        let keepalive = keepalive_s.map(Keepalive::of).transpose().map_err(invalid)?;
-        let service = Service {
-            bridge: bridge.clone(),
-            methods,
-            paths,
-            limit,
-            max_streams,
-            max_age,
-            keepalive,
-            compress_above,
-            tls,
-            _alive: alive,
-        };
-        let (grace, asked) = oneshot::channel();
-        let (stopped, tell) = oneshot::channel::<Py<PyAny>>();
-        let telling = bridge.clone();
-        wire.spawn(async move {
-            let (end, phase) = watch::channel(Phase::Serving);
-            if let Ok(listeners) = sockets.into_listeners() {
-                server::serve(listeners, Arc::new(service), phase, end, calls, asked).await;
-            }
-            if let Ok(done) = tell.await {
-                telling.push(Box::new(Done(done)));
-            }
-        });
-        Ok(Server {
-            bridge,
-            port,
-            stop: Mutex::new(Some(Stop { grace, done: stopped })),
         })
     }
 
@@ -186,16 +188,18 @@ impl Server {
 
     /// Stops; calls `done` when no call is left. False if it was told so before.
     fn stop(&self, py: Python<'_>, grace_s: f64, done: Py<PyAny>) -> PyResult<bool> {
-        let grace = Duration::try_from_secs_f64(grace_s).map_err(invalid)?;
-        let Some(stop) = lock(&self.stop).take() else {
-            return Ok(false);
-        };
-        let command = move || {
-            let _ = stop.done.send(done); // the server waits for both until it has ended
-            let _ = stop.grace.send(grace);
-        };
-        self.bridge.command(py, Box::new(command))?;
-        Ok(true)
+        guarded(|| {
+            let grace = Duration::try_from_secs_f64(grace_s).map_err(invalid)?;
+            let Some(stop) = lock(&self.stop).take() else {
+                return Ok(false);
+            };
+            let command = move || {
+                let _ = stop.done.send(done); // the server waits for both until it has ended
+                let _ = stop.grace.send(grace);
+            };
+            self.bridge.command(py, Box::new(command))?;
+            Ok(true)
+        })
     }
 
     /// Lets go of the wire's thread once it has stopped.

@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, Instant};
 
 use crate::bridge::Bridge;
-use crate::calls::{Answer, Arrived, Leave, Left};
+use crate::calls::{Answer, Arrived, Arriving, Leave, Left};
 use crate::grpc::{self, Status};
-use crate::message::{self, Broken, Message, Reader, Room};
+use crate::message::{self, Broken, Reader, Room};
 use crate::server::Service;
-use crate::streams::{Came, Ended, Gone, Opened, Outgoing, Shared, Writable};
+use crate::streams::{Came, Ended, Gone, Opened, Opening, Outgoing, Shared, Writable};
 
 /// Begins a call, in a task of its own.
 pub fn start(service: &Arc<Service>, room: Room, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
@@ -37,14 +37,14 @@ pub fn start(service: &Arc<Service>, room: Room, request: Request<RecvStream>, m
         return;
     }
     match service.paths.get(request.uri().path()) {
-        Some((method, false)) => drop(tokio::spawn(unary(service.clone(), room, *method, request, respond))),
-        Some((method, true)) => drop(tokio::spawn(streaming(
-            service.clone(),
-            room,
-            *method,
-            request,
-            respond,
-        ))),
+        Some((method, streams)) => {
+            let (service, method) = (service.clone(), *method);
+            if *streams {
+                tokio::spawn(streaming(service, room, method, request, respond));
+            } else {
+                tokio::spawn(unary(service, room, method, request, respond));
+            }
+        }
         None => {
             let text = format!("there is no method {}", request.uri().path());
             refuse(&mut respond, &Status::new(grpc::UNIMPLEMENTED, text));
@@ -126,11 +126,7 @@ async fn unary(
         Err(Broken::Gone(_)) => return,
     };
     let (answer, answered) = oneshot::channel();
-    let left = LeftUnlessAnswered {
-        bridge: &service.bridge,
-        leave: Some(Arc::default()),
-    };
-    service.bridge.push(Box::new(Arrived {
+    let leave = Arc::new(Leave::of(Arriving {
         bridge: service.bridge.clone(),
         methods: service.methods.clone(),
         method,
@@ -139,8 +135,12 @@ async fn unary(
         compress_above: call.compress_above,
         message,
         answer,
-        leave: left.leave.clone().expect("nothing was answered yet"),
     }));
+    service.bridge.push(Box::new(Arrived(leave.clone())));
+    let left = LeftUnlessAnswered {
+        bridge: &service.bridge,
+        leave: Some(leave),
+    };
     let answered = async {
         match answered.await {
             Ok(answer) => answer,
@@ -172,7 +172,7 @@ impl LeftUnlessAnswered<'_> {
 
 impl Drop for LeftUnlessAnswered<'_> {
     fn drop(&mut self) {
-        if let Some(leave) = self.leave.take() {
+        if let Some(leave) = self.leave.take().filter(|leave| leave.abandon()) {
             self.bridge.push(Box::new(Left(leave)));
         }
     }
@@ -238,7 +238,7 @@ async fn streaming(
         bridge: &service.bridge,
         shared: &shared,
     };
-    service.bridge.push(Box::new(Opened {
+    shared.begin(Opening {
         bridge: service.bridge.clone(),
         methods: service.methods.clone(),
         method,
@@ -247,7 +247,8 @@ async fn streaming(
         compress_above: call.compress_above,
         shared: shared.clone(),
         outgoing,
-    }));
+    });
+    service.bridge.push(Box::new(Opened(shared.clone())));
     let mut sender = Sender {
         respond,
         is_gzip: call.compress_above.is_some(),
@@ -269,7 +270,10 @@ async fn streaming(
 async fn receive_all(reader: &mut Reader, bridge: &Arc<Bridge>, shared: &Arc<Shared>) -> Status {
     loop {
         match reader.next().await {
-            Ok(Some(message)) => bridge.push(came(shared, message)),
+            Ok(Some(message)) => {
+                shared.came(message);
+                bridge.push(Box::new(Came(shared.clone())));
+            }
             Ok(None) => {
                 bridge.push(Box::new(Ended(shared.clone(), None)));
                 return pending().await;
@@ -278,10 +282,6 @@ async fn receive_all(reader: &mut Reader, bridge: &Arc<Bridge>, shared: &Arc<Sha
             Err(Broken::Gone(_)) => return pending().await, // the sending half knows as well
         }
     }
-}
-
-fn came(shared: &Arc<Shared>, message: Message) -> Box<Came> {
-    Box::new(Came(shared.clone(), message))
 }
 
 /// Sends what Python wants sent, no faster than the caller takes it. Returns a status that is still to be sent, if any.
@@ -364,7 +364,8 @@ struct GoneAtEnd<'a> {
 
 impl Drop for GoneAtEnd<'_> {
     fn drop(&mut self) {
-        self.shared.close();
-        self.bridge.push(Box::new(Gone(self.shared.clone())));
+        if self.shared.abandon() {
+            self.bridge.push(Box::new(Gone(self.shared.clone())));
+        }
     }
 }

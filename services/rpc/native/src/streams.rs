@@ -1,5 +1,6 @@
 //! Streams as Python sees them: messages that come in one by one, and flow control both ways.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -31,6 +32,10 @@ pub struct Shared {
     listener: Mutex<Option<Py<PyAny>>>,
     flow: Mutex<Option<FlowControl>>,
     queued: AtomicUsize,
+    /// A stream that we serve, until Python sees it.
+    opening: Mutex<Option<Box<Opening>>>,
+    /// Messages that Python has not seen.
+    messages: Mutex<VecDeque<Message>>,
 }
 
 impl Shared {
@@ -41,6 +46,21 @@ impl Shared {
     /// Lets go of the stream of HTTP/2, which else would live as long as Python's object.
     pub fn close(&self) {
         lock(&self.flow).take();
+    }
+
+    pub fn begin(&self, opening: Opening) {
+        *lock(&self.opening) = Some(Box::new(opening));
+    }
+
+    pub fn came(&self, message: Message) {
+        lock(&self.messages).push_back(message);
+    }
+
+    /// The stream is over, and with it what Python has not seen of it. Whether Python has seen the stream at all.
+    pub fn abandon(&self) -> bool {
+        self.close();
+        lock(&self.messages).clear();
+        lock(&self.opening).take().is_none()
     }
 
     /// Says that a message waits to be sent; true if the sender should wait for `writable` before the next one.
@@ -78,7 +98,7 @@ pub enum Outgoing {
 }
 
 /// A stream was opened by a caller.
-pub struct Opened {
+pub struct Opening {
     pub bridge: Arc<Bridge>,
     pub methods: Arc<Methods>,
     pub method: usize,
@@ -90,12 +110,18 @@ pub struct Opened {
     pub outgoing: mpsc::UnboundedSender<Outgoing>,
 }
 
+/// It can be handed to Python, unless its caller has left meanwhile.
+pub struct Opened(pub Arc<Shared>);
+
 impl Event for Opened {
     fn deliver(self: Box<Self>, py: Python<'_>) {
-        let methods = self.methods.clone();
-        let handler = methods.handlers[self.method].clone_ref(py);
-        if let Err(error) =
-            Bound::new(py, ServedStream(*self)).and_then(|stream| methods.on_stream.bind(py).call1((stream, handler)))
+        let Some(opening) = lock(&self.0.opening).take() else {
+            return;
+        };
+        let methods = opening.methods.clone();
+        let handler = methods.handlers[opening.method].clone_ref(py);
+        if let Err(error) = Bound::new(py, ServedStream(*opening))
+            .and_then(|stream| methods.on_stream.bind(py).call1((stream, handler)))
         {
             error.write_unraisable(py, None);
         }
@@ -103,12 +129,15 @@ impl Event for Opened {
 }
 
 /// A message has come in.
-pub struct Came(pub Arc<Shared>, pub Message);
+pub struct Came(pub Arc<Shared>);
 
 impl Event for Came {
     fn deliver(self: Box<Self>, py: Python<'_>) {
-        match payload(py, &self.1) {
-            Ok(payload) => self.0.tell(py, "message", (payload, self.1.held)),
+        let Some(message) = lock(&self.0.messages).pop_front() else {
+            return;
+        };
+        match payload(py, &message) {
+            Ok(payload) => self.0.tell(py, "message", (payload, message.held)),
             Err(error) => error.write_unraisable(py, None),
         }
     }
@@ -167,7 +196,7 @@ impl Event for Writable {
 
 /// A stream that Python serves.
 #[pyclass(frozen, module = "clipper_rpc._native")]
-pub struct ServedStream(Opened);
+pub struct ServedStream(Opening);
 
 #[pymethods]
 impl ServedStream {
@@ -178,7 +207,7 @@ impl ServedStream {
 
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        metadata(py, &self.0.headers)
+        guarded(|| metadata(py, &self.0.headers))
     }
 
     #[getter]
@@ -212,7 +241,7 @@ impl ServedStream {
 
     /// What goes out before the first message.
     fn set_initial_metadata(&self, py: Python<'_>, metadata: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.enqueue(py, Outgoing::Initial(headers_of(Some(metadata))?))
+        guarded(|| self.enqueue(py, Outgoing::Initial(headers_of(Some(metadata))?)))
     }
 
     /// Ends the stream: well if `error` is None.
@@ -286,19 +315,21 @@ impl CalledStream {
 
     /// No more requests will come.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
-        match lock(&self.requests).take() {
+        guarded(|| match lock(&self.requests).take() {
             Some(requests) => self.bridge.command(py, Box::new(move || drop(requests))), // after all that were sent
             None => Ok(()),
-        }
+        })
     }
 
     /// Ends the call; the listener is told nothing more.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.forget();
-        match lock(&self.cancel).take() {
-            Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
-            None => Ok(()),
-        }
+        guarded(|| {
+            self.shared.forget();
+            match lock(&self.cancel).take() {
+                Some(cancel) => self.bridge.command(py, Box::new(move || cancel.send(()).unwrap_or(()))),
+                None => Ok(()),
+            }
+        })
     }
 }
 

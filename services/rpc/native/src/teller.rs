@@ -58,7 +58,8 @@ impl Teller {
 
     pub fn came(&self, message: Message) {
         if let Some(Caller::Stream { shared, .. }) = &self.caller {
-            self.bridge.push(Box::new(Came(shared.clone(), message)));
+            shared.came(message);
+            self.bridge.push(Box::new(Came(shared.clone())));
         }
     }
 
@@ -78,7 +79,7 @@ impl Teller {
     /// Nobody wants to hear any more.
     pub fn forget(&mut self) {
         if let Some(Caller::Stream { shared, .. }) = self.caller.take() {
-            shared.close();
+            shared.abandon();
         }
     }
 }
