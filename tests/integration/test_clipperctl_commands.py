@@ -289,7 +289,7 @@ def test_explain_tells_what_happened_to_a_query(shell: Shell) -> None:
     page, stats = httpx.get(f"{admin}/"), httpx.get(f"{admin}/status/stats").json()
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "greeter" in [each["application"] for each in stats["frontends"][0]["stats"]["applications"]]
-    assert "keeps its last 10000" in shell.fails(3, "explain", str(2**52))
+    assert "keeps its last 10000 predictions" in shell.fails(3, "explain", str(2**52))
     assert "0 is not in the range" in shell.fails(2, "explain", "0")
 
 

@@ -64,6 +64,25 @@ def test_the_last_answers_are_found_and_no_others(size: int, first: int, count: 
     assert recent.oldest_ns() == (max(first, first + count - size) if count else None)
 
 
+def test_an_answer_without_a_prediction_is_not_driven_out_by_predictions() -> None:
+    recent, late = Recent(3), query(1, asked=ROUTE)
+    late.fail(Reason.LATE)
+    recent.remember(late, 1)
+    for number in range(2, 100):
+        recent.remember(query(number, asked=ROUTE), number)
+    found = recent.find(1)
+    assert found is not None
+    assert found.reason is Reason.LATE
+    assert recent.oldest_ns() == 97, "from then on all are remembered"
+    for number in range(100, 104):
+        late = query(number, asked=ROUTE)
+        late.fail(Reason.LATE)
+        recent.remember(late, number)
+    assert recent.find(1) is None
+    assert recent.find(99) is not None
+    assert recent.oldest_ns() == 101
+
+
 @pytest.mark.parametrize("reason", [Reason.NONE, Reason.MODEL_ERROR])
 def test_neither_query_nor_payloads_are_held(reason: Reason) -> None:
     recent, asked, output = Recent(4), query(1, asked=ROUTE), bytes(range(100))
@@ -176,7 +195,7 @@ def test_what_is_forgotten_is_told_with_how_far_back_is_remembered() -> None:
     recent = Recent(2)
     for number in (1, 2, 3):
         recent.remember(query(number), number * 10**9)
-    with pytest.raises(AnswerNotRemembered, match=r"query 1 is .* its last 2, now back to 8 s ago"):
+    with pytest.raises(AnswerNotRemembered, match=r"query 1 is .* its last 2 predictions .* now back to 8 s ago"):
         explain(recent, 1, now_ns=10 * 10**9)
 
 

@@ -97,7 +97,8 @@ def _remembered(horizons: list[Horizon]) -> str:
     if not back_s:
         return "the frontend has given none since it started"
     ago = f"{min(back_s):.3g} s ago" if max(back_s) < 120 else f"{min(back_s) / 60:.3g} min ago"
-    return f"each process keeps its last {horizons[0].size}, now back to {ago}"
+    size = horizons[0].size
+    return f"each process keeps its last {size} predictions and {size} other answers, all of them now back to {ago}"
 
 
 def _explained(found: Remembered, answered_at_ns: int) -> pb.ExplainQueryResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from clipper_frontend.joint import AnyQuery, JointQuery
@@ -51,21 +52,23 @@ class Remembered:
 
 
 class Recent:
-    """The last answers of one process.
+    """The last answers of one process: predictions, and, kept apart so that these do not drive them out, all others.
 
     Args:
-        size: how many at most, above 0.
+        size: how many at most of each, above 0.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._entries: deque[_Entry] = deque(maxlen=size)
         self._append = self._entries.append
+        self._missed: deque[_Entry] = deque(maxlen=size)
 
     def remember(self, query: AnyQuery, now_ns: int) -> None:
         """Keeps what there is to tell of a query that is being answered."""
         if type(query) is not Query or query.reason:
-            self._append(_joint(query, now_ns) if isinstance(query, JointQuery) else _entry(query, now_ns))
+            entry = _joint(query, now_ns) if isinstance(query, JointQuery) else _entry(query, now_ns)
+            (self._missed if query.reason else self._entries).append(entry)
             return
         self._append(  # as _entry, but for what is not there to tell: this is for every query
             (
@@ -83,7 +86,7 @@ class Recent:
 
     def find(self, query_id: int) -> Remembered | None:
         """What is known of a query; None when it was not answered here, or too long ago. Looks at all of them."""
-        for entry in reversed(self._entries):
+        for entry in chain(reversed(self._missed), reversed(self._entries)):
             if entry[0] == query_id:
                 if len(entry) < _WITH_MEMBERS:
                     return Remembered(*entry)
@@ -92,8 +95,10 @@ class Recent:
         return None
 
     def oldest_ns(self) -> int | None:
-        """When the oldest answer that is remembered was given; None when there is none."""
-        return self._entries[0][1] if self._entries else None
+        """Since when every answer is remembered; None when there is none."""
+        kept = self._entries, self._missed
+        full: list[int] = [entries[0][1] for entries in kept if len(entries) == self.size]
+        return max(full) if full else min((entries[0][1] for entries in kept if entries), default=None)
 
 
 _WITH_MEMBERS = 16

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     max_cached_contexts: Annotated[int, Field(ge=1, le=10**7)] = 10_000
     """How many of these states each process keeps at hand, per application."""
     max_explained_queries: Annotated[int, Field(ge=0, le=100_000)] = 10_000
-    """How many of its last answers each process remembers, for clipperctl explain; 0: none."""
+    """How many predictions, and as many other answers, each process remembers for clipperctl explain; 0: none."""
     prediction_log: Path | None = None
     """A directory for the prediction log of applications that learn, which clipperctl policy evaluate reads."""
     prediction_log_share: Annotated[float, Field(gt=0, le=1)] = 1.0
