@@ -72,7 +72,7 @@ func TestBadQueriesSayWhatIsWrong(t *testing.T) {
 		{"/Bad_Name/predict", `{"input": [1]}`, 404, "lower-case"},
 		{"/bad[/predict", `{"input": [1]}`, 404, "bad["},
 		{"/hello-world/predicts", `{"input": [1]}`, 404, "There is no"},
-		{"/", ``, 404, "There is no"},
+		{"/", ``, 404, "The status page is at / of the administration port."},
 		{"/v1/nothing", ``, 404, "There is no"},
 		{"/hello-world/predict", strings.Repeat("x", 1001), 413, "1000 bytes"},
 		{"/v1/applications/hello-world:predict", strings.Repeat("x", 1001), 413, "1000 bytes"},

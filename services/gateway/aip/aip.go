@@ -72,5 +72,9 @@ func unrouted(w http.ResponseWriter, r *http.Request, code int, table Table) {
 		}
 		return
 	}
-	problem.New(http.StatusNotFound, problem.NotFound, "There is no %s. GET /openapi.json lists what there is.", r.URL.Path).Write(w)
+	hint := "GET /openapi.json lists what there is."
+	if r.URL.Path == "/" { // of the query port, where people look first
+		hint += " The status page is at / of the administration port."
+	}
+	problem.New(http.StatusNotFound, problem.NotFound, "There is no %s. %s", r.URL.Path, hint).Write(w)
 }
