@@ -220,7 +220,8 @@ class LocalContainerManager(ContainerManager):
             self._supervisor.ask(Request(Verb.SET_REPLICAS, wanted), _DEPLOY_WITHIN_S)
         except TimeoutError as error:
             raise ClipperException(
-                f"The replicas of {name}:{version} are not up after {_DEPLOY_WITHIN_S:.0f} s, and are taken back; see their logs."
+                f"The replicas of {name}:{version} are not up after {_DEPLOY_WITHIN_S:.0f} s, and are taken back; see "
+                "their logs."
             ) from error
 
     def stop_models(self, models: Mapping[str, Sequence[str]]) -> None:

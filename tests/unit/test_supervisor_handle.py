@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from clipper_admin.supervisor.cluster_dir import ClusterDir, write_atomically
 from clipper_admin.supervisor.control import Request, Verb
 from clipper_admin.supervisor.handle import SupervisorHandle, TookTooLong
 from clipper_admin.supervisor.records import Running
+from clipperctl.main import exit_code
 
 
 @pytest.mark.parametrize("call", ["start_clipper", "connect", "stop_all", "is_running", "purge"])
@@ -30,6 +32,18 @@ def test_what_a_damaged_file_says_is_told_and_not_believed(tmp_path: Path, text:
     (directory / "cluster.json").write_text(text)
     with pytest.raises(ClipperException, match=r"damaged|No cluster"):
         LocalContainerManager(home=tmp_path).connect()
+
+
+@pytest.mark.parametrize("call", ["start_clipper", "connect", "stop_all", "purge"])
+def test_a_cluster_that_runs_with_a_damaged_file_is_told_at_once(tmp_path: Path, call: str) -> None:
+    directory = ClusterDir(tmp_path / "default-cluster")
+    directory.create()
+    directory.running.write_text("{")
+    with directory.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ClipperException, match=r"cluster\.json is damaged") as told:
+            getattr(LocalContainerManager(home=tmp_path), call)()
+    assert exit_code(told.value) == 1
 
 
 def test_a_place_without_a_cluster_is_no_error_to_stop_and_one_to_find(tmp_path: Path) -> None:

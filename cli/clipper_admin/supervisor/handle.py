@@ -45,7 +45,7 @@ class SupervisorHandle:
             if isinstance(error, ClipperException):
                 raise
             problem = f"Cluster {self.cluster} cannot be used in {self.directory.path}: {error}"
-            raise ClipperException(problem) from error
+            raise ClipperException(problem) from None  # no fault of an argument's, as a ValueError would be
 
     def is_running(self) -> bool:
         """Whether it lives."""
@@ -56,7 +56,8 @@ class SupervisorHandle:
         """Raises AlreadyRunningException, with what runs and an advice, if it lives."""
         if not self.is_running():
             return
-        running = self.directory.read_running()
+        with self.told():
+            running = self.directory.read_running()
         if running is None:
             raise AlreadyRunningException(f"Cluster {self.cluster} is being started or stopped. {advice}")
         at = Addresses.from_json(running.addresses)
@@ -129,7 +130,9 @@ class SupervisorHandle:
                     f"The supervisor of cluster {self.cluster} has not answered {request.verb} within {timeout_s:g} s. "
                     f"If it hangs, `kill -9 {running.pid}` ends it with all that it runs; start the cluster again then."
                 ) from error
-            except (ControlError, NotRunning) as error:
+            except NotRunning as error:
+                raise NotRunningException(str(error)) from error
+            except ControlError as error:
                 raise ClipperException(str(error)) from error
 
     def stop(self, *, graceful: bool) -> None:
@@ -138,9 +141,7 @@ class SupervisorHandle:
             if graceful:
                 try:
                     self.ask(Request(Verb.STOP), STOP_WITHIN_S)
-                except TookTooLong:
-                    raise
-                except ClipperException:
+                except NotRunningException:
                     _log.debug("Cluster %s has ended meanwhile", self.cluster)
             elif running := self.directory.read_running():
                 with contextlib.suppress(ProcessLookupError):
