@@ -16,8 +16,8 @@ import docker
 import httpx
 
 from clipper_admin import ClipperConnection, DockerContainerManager
+from clipper_admin.containers.images import image
 from clipper_admin.deployers.python import deploy_python_closure
-from clipper_admin.docker_container_manager import image
 
 BASE = "python:3.11-slim-bookworm"
 

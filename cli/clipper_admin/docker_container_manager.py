@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import ipaddress
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,26 +10,21 @@ from typing import Any
 
 from clipper_admin import given
 from clipper_admin.container_manager import ContainerManager, checked_cache_size, checked_frontends, checked_ttl_s
-from clipper_admin.containers import logging_driver, model_images, recipes, waiting
+from clipper_admin.containers import logging_driver, model_images, options, recipes, waiting
 from clipper_admin.containers.engine import Container, Engine, keep_running
 from clipper_admin.containers.found import Found
-from clipper_admin.containers.labels import CLUSTER, LONGEST_CLUSTER, MODEL, Door, Part, model_value, volume_name
-from clipper_admin.containers.recipes import Images, Recipe
+from clipper_admin.containers.images import Images, image
+from clipper_admin.containers.labels import CLUSTER, MODEL, Door, Part, model_value
+from clipper_admin.containers.launch import Launch
 from clipper_admin.exceptions import (
     AlreadyRunningException,
     ClipperException,
-    InvalidArgumentException,
     NotRunningException,
     UnconnectedException,
 )
-from clipper_rpc.probe import is_serving
 from clipper_runtime.manifest import FILE_NAME
-from clipper_runtime.names import checked_name
 
 _log = logging.getLogger(__name__)
-
-_NAMELESS_NETWORKS = ("", "host", "none", "bridge", "default")
-"""In these containers do not find one another by name."""
 
 
 class LogsAreCentral(ClipperException, NotImplementedError):
@@ -94,46 +86,28 @@ class DockerContainerManager(ContainerManager):
             gateway_image: what the gateway runs; by default that of $CLIPPER_REGISTRY and $CLIPPER_VERSION.
             fluentd_image: what gathers logs.
         """
-        try:
-            self.cluster_name = checked_name(cluster_name)
-        except ValueError as error:
-            raise ClipperException(str(error)) from error
-        if len(cluster_name) > LONGEST_CLUSTER:
-            raise ClipperException(f"{cluster_name!r} is too long a name of a cluster: at most {LONGEST_CLUSTER}.")
-        if not isinstance(docker_network, str) or docker_network in _NAMELESS_NETWORKS:
-            raise InvalidArgumentException(
-                f"docker_network cannot be {docker_network!r}: containers find one another by name. Leave it out for a "
-                "network of Clipper's, or name one of your own."
-            )
-        if not isinstance(extra_container_kwargs, Mapping | None):
-            raise InvalidArgumentException(
-                f'extra_container_kwargs is {extra_container_kwargs!r}; give a dict, e.g. {{"mem_limit": "2g"}}.'
-            )
-        if redis_ip is not None and not (isinstance(redis_ip, str) and redis_ip.strip()):
-            raise InvalidArgumentException(
-                f"redis_ip is {redis_ip!r}; give an address, or None for a Redis of its own."
-            )
-        if redis_ip is not None and _is_loopback(redis_ip):
-            raise ClipperException(
-                f"redis_ip {redis_ip} is each container itself. Give the address of the machine that Redis runs on, "
-                "or the name of its container on the same network."
-            )
-        local = docker_ip_address in ("localhost", "127.0.0.1")
-        self._engine = Engine(docker_network, "127.0.0.1" if local else "0.0.0.0", extra_container_kwargs or {})  # noqa: S104
-        self._found = Found(self._engine, self.cluster_name)
+        self.cluster_name = options.cluster(cluster_name)
+        self._network = options.network(docker_network)
         self._ip = docker_ip_address
-        self._central_logs = use_centralized_log
-        self._wanted = {
-            Door.QUERY: given.port(clipper_query_port, "clipper_query_port"),
-            Door.ADMIN: given.port(clipper_management_port, "clipper_management_port"),
-            Door.FRONTEND: given.port(clipper_rpc_port, "clipper_rpc_port"),
-            Door.MANAGER: given.port(manager_port, "manager_port"),
-            Door.LOGS: given.port(fluentd_port, "fluentd_port"),
-        }
-        redis_port = given.port(redis_port, "redis_port")
-        self._redis_url = f"redis://{redis_ip}:{redis_port}/0" if redis_ip is not None else None
-        self._cache_ttl_s = checked_ttl_s(cache_ttl_s)
-        self._redis_volume = redis_volume
+        published_at = "127.0.0.1" if docker_ip_address in ("localhost", "127.0.0.1") else "0.0.0.0"  # noqa: S104
+        self._engine = Engine(self._network, published_at, options.more(extra_container_kwargs))
+        self._found = Found(self._engine, self.cluster_name)
+        self._launch = Launch(
+            self._engine,
+            self._found,
+            self.cluster_name,
+            docker_ip_address,
+            {
+                Door.QUERY: given.port(clipper_query_port, "clipper_query_port"),
+                Door.ADMIN: given.port(clipper_management_port, "clipper_management_port"),
+                Door.FRONTEND: given.port(clipper_rpc_port, "clipper_rpc_port"),
+                Door.MANAGER: given.port(manager_port, "manager_port"),
+                Door.LOGS: given.port(fluentd_port, "fluentd_port"),
+            },
+            options.redis_url(redis_ip, redis_port),
+            redis_volume,
+            checked_ttl_s(cache_ttl_s),
+        )
         self._images = Images(
             redis=redis_image,
             manager=image("manager"),
@@ -141,7 +115,7 @@ class DockerContainerManager(ContainerManager):
             gateway=gateway_image or image("gateway"),
             fluentd=fluentd_image,
         )
-        self._network = docker_network
+        self._central_logs = use_centralized_log
         self._ports: dict[Door, int] | None = None
 
     def __repr__(self) -> str:
@@ -184,39 +158,18 @@ class DockerContainerManager(ContainerManager):
             manager=mgmt_frontend_image or self._images.manager,
             frontend=query_frontend_image or self._images.frontend,
         )
-        cluster, wanted = self.cluster_name, self._wanted
         try:
-            self._engine.ensure_network()
-            if self._central_logs:
-                _log.info("Starting Fluentd in Docker")
-                self._start(logging_driver.fluentd(cluster, images.fluentd, wanted[Door.LOGS]))
-            redis_url = self._redis_url or self._start_redis(images.redis)
-            _log.info("Starting manager, frontend and gateway of cluster %s in Docker", cluster)
-            manager = recipes.manager(cluster, images.manager, redis_url, wanted[Door.MANAGER])
-            frontend = recipes.frontend(
-                cluster,
-                images.frontend,
-                redis_url,
-                wanted[Door.FRONTEND],
-                workers=num_frontend_replicas,
+            self._ports = self._launch.parts(
+                images,
+                central_logs=self._central_logs,
+                frontends=num_frontend_replicas,
                 cache_bytes=cache_size,
-                cache_ttl_s=self._cache_ttl_s,
-            )
-            gateway = recipes.gateway(
-                cluster,
-                images.gateway,
-                wanted[Door.QUERY],
-                wanted[Door.ADMIN],
                 header_timeout_s=qf_http_timeout_request,
                 body_timeout_s=qf_http_timeout_content,
             )
-            started = [self._start(each) for each in (manager, frontend, gateway)]
-            self._ports = self._found.ports()
-            self._wait_until_serving(*started)
         except BaseException:  # also Ctrl-C: half a cluster is none
             self.stop_all(graceful=False)
             raise
-        self._tell_exchanged_ports()
 
     def connect(self) -> None:
         """Finds the running cluster of this name, on the ports that it got.
@@ -311,7 +264,7 @@ class DockerContainerManager(ContainerManager):
             is_ours = model_images.is_ours(self._engine.image(image))
             for _ in range(missing):
                 recipe = recipes.replica(self.cluster_name, name, version, input_type, image, is_ours=is_ours)
-                new.append(self._start(recipe))
+                new.append(self._launch.one(recipe, central_logs=self._central_logs))
             waiting.until_registered(self.get_manager_addr(), name, version, new)
             keep_running(new)
         except BaseException:
@@ -366,33 +319,6 @@ class DockerContainerManager(ContainerManager):
 
     # Parts of the above
 
-    def _start(self, recipe: Recipe) -> Container:
-        if self._central_logs and Part.LOGS.label not in recipe.labels:
-            fluentd = self._found.part(Part.LOGS)
-            if fluentd is None:
-                raise NotRunningException(f"The Fluentd of cluster {self.cluster_name} is gone.")
-            recipe = recipes.with_options(recipe, logging_driver.driver(int(fluentd.labels[Door.LOGS])))
-        return self._engine.start(recipe)
-
-    def _start_redis(self, image: str) -> str:
-        _log.info("Starting managed Redis instance in Docker")
-        volume = self._redis_volume or volume_name(self.cluster_name)
-        if self._redis_volume is None:
-            self._engine.ensure_volume(volume, self.cluster_name)
-        self._start(recipes.redis(self.cluster_name, image, volume))
-        return f"redis://{Part.REDIS.container(self.cluster_name)}:6379/0"
-
-    def _wait_until_serving(self, manager: Container, frontend: Container, gateway: Container) -> None:
-        _log.info("Clipper still initializing.")
-        rest = (self.get_query_addr(), self.get_admin_addr())
-        waiting.until_serving(
-            {
-                "The manager": (manager, lambda: is_serving(self.get_manager_addr())),
-                "The frontend": (frontend, lambda: is_serving(self.get_frontend_addr())),
-                "The gateway": (gateway, lambda: all(_answers(each) for each in rest)),
-            }
-        )
-
     def _require_frontend(self) -> None:
         if self._ports is None:
             raise UnconnectedException
@@ -407,42 +333,8 @@ class DockerContainerManager(ContainerManager):
             raise UnconnectedException
         return f"{self._ip}:{self._ports[door]}"
 
-    def _tell_exchanged_ports(self) -> None:
-        for door, what in (
-            (Door.QUERY, "REST predictions are"),
-            (Door.ADMIN, "REST administration is"),
-            (Door.FRONTEND, "gRPC predictions are"),
-            (Door.MANAGER, "gRPC administration is"),
-        ):
-            wanted, address = self._wanted[door], self._address(door)
-            if wanted and not address.endswith(f":{wanted}"):
-                _log.warning("Port %d is taken: %s at %s", wanted, what, address)
-
-
-def image(part: str) -> str:
-    """The name of an image of ours: of the registry and version that the environment names, else of this version."""
-    registry = os.environ.get("CLIPPER_REGISTRY") or "clipper"
-    version = os.environ.get("CLIPPER_VERSION") or importlib.metadata.version("clipper-serve")
-    return f"{registry.rstrip('/')}/{part}:{version}"
-
-
-def _answers(address: str) -> bool:
-    import httpx  # only here, since it takes long to import
-
-    try:
-        return httpx.get(f"http://{address}/healthz", timeout=3, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
-
 
 def _told_change(missing: int) -> str:
     if missing == 0:
         return "Nothing to do"
     return f"Adding {missing}" if missing > 0 else f"Removing {-missing}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

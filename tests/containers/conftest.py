@@ -18,7 +18,7 @@ import pytest
 from containers.asking import MakeManager
 
 from clipper_admin import ClipperConnection, DockerContainerManager
-from clipper_admin.docker_container_manager import image
+from clipper_admin.containers.images import image
 
 OURS = ("manager", "frontend", "gateway", "python3.11-runtime", "cli")
 

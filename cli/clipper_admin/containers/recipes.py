@@ -41,17 +41,6 @@ class Recipe:
     """Texts that are put into the container before it starts, by their path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Which image each part runs."""
-
-    redis: str
-    manager: str
-    frontend: str
-    gateway: str
-    fluentd: str
-
-
 def redis(cluster: str, image: str, volume: str) -> Recipe:
     """Redis. Every change is on disk within a second."""
     durable = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--dir", "/data")
