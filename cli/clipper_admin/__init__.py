@@ -7,6 +7,7 @@
 In reading order:
 
 exceptions               what goes wrong, under Clipper's names
+given                    what callers hand over, checked
 decorators               trying again
 connection               ClipperConnection: everything one can do with a cluster
 deployment, versions     the parts of it that are about models
@@ -20,7 +21,7 @@ golden                   what a version must answer before it goes live
 models                   model directories: what the local manager has for images
 rehearsal                a model's function tried without a cluster
 client, learning_client  AdminService, PredictService and FeedbackService over gRPC
-values                                Python values to inputs and outputs, and back
+convert                  values, resources and files to messages, and back
 views                    messages as the dicts that Clipper returns
 progress                 what is going on, for people
 deployers                from a function of a session to a served model
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from clipper_admin.connection import ClipperConnection
     from clipper_admin.container_manager import ContainerManager
     from clipper_admin.docker_container_manager import DockerContainerManager
-    from clipper_admin.exceptions import ClipperException, UnconnectedException
+    from clipper_admin.exceptions import ClipperException, InvalidArgumentException, UnconnectedException
     from clipper_admin.local_container_manager import LocalContainerManager
     from clipper_admin.remote_container_manager import RemoteContainerManager
 
@@ -51,6 +52,7 @@ __all__ = [
     "ClipperException",
     "ContainerManager",
     "DockerContainerManager",
+    "InvalidArgumentException",
     "LocalContainerManager",
     "RemoteContainerManager",
     "UnconnectedException",
@@ -63,6 +65,7 @@ _MODULES = {
     "ClipperException": "exceptions",
     "ContainerManager": "container_manager",
     "DockerContainerManager": "docker_container_manager",
+    "InvalidArgumentException": "exceptions",
     "LocalContainerManager": "local_container_manager",
     "RemoteContainerManager": "remote_container_manager",
     "UnconnectedException": "exceptions",

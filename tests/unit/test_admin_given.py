@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
-from clipper_admin import ClipperConnection, ClipperException, LocalContainerManager, RemoteContainerManager, models
+from clipper_admin import (
+    ClipperConnection,
+    ClipperException,
+    InvalidArgumentException,
+    LocalContainerManager,
+    RemoteContainerManager,
+    models,
+)
 from clipper_admin.convert.values import to_output
-from clipper_admin.exceptions import InvalidArgumentException
 from clipper_rpc.errors import InvalidField
 from clipperctl.main import exit_code
 
