@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -106,6 +107,39 @@ async def test_a_straggler_is_overtaken_by_another_replica_and_its_work_is_taken
         assert found.hedges >= found.hedges_won >= 1
         assert found.hedged_rows <= found.rows
         assert [each.on_trial for each in found.replicas] == [True, False]
+
+
+async def under_way(channel: grpc.aio.Channel) -> int:
+    """How many queries wait, or are with replicas that get one at a time."""
+    found = await profile(channel)
+    return found.waiting_rows + sum(each.batches_in_flight for each in found.replicas)
+
+
+@pytest.mark.parametrize("house", TRANSPORTS, indirect=True)
+async def test_of_a_thousand_clients_that_leave_at_random_nothing_stays_behind(house: House) -> None:
+    gate = Gate()
+    gate.opened.clear()
+    peer = await house.model(gate)
+    house.registry.put(
+        *(application("app", "sum", objective_ms=50_000), model("sum"), version("sum"), replica("sum", peer.address))
+    )
+    process = await house.start()
+    stub, channel = await house.stub(process), await house.channel(process)
+    async with asyncio.timeout(PATIENCE_S):
+        calls = [stub.Predict(asking(float(number))) for number in range(1000)]
+        while await under_way(channel) < 1000:
+            await asyncio.sleep(0)
+        leaving = frozenset(random.Random(1).sample(range(1000), 700))
+        for number in leaving:
+            calls[number].cancel()
+        while await under_way(channel) > 300:
+            await asyncio.sleep(0)
+        gate.opened.set()
+        stay = [number for number in range(1000) if number not in leaving]
+        assert [(await calls[number]).output.number for number in stay] == stay
+    assert await under_way(channel) == 0
+    found = await profile(channel)
+    assert found.rows == 300 + found.abandoned_batches  # who left while it waited never came to the model
 
 
 async def test_a_profile_of_what_is_not_there_is_not_found(house: House) -> None:
