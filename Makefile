@@ -43,10 +43,11 @@ test-native: setup
 	@if command -v cargo >/dev/null; then cd services/rpc/native && PYO3_PYTHON=$$PWD/../../../$(bin)/python cargo test --quiet --no-default-features; fi
 
 test-frameworks: setup frameworks ## Runs the tests that need PyTorch, TensorFlow, Keras or Spark (and Java)
-	JAVA_TOOL_OPTIONS="$(short_lived)" $(frameworks)/bin/python -m pytest -n 2 --dist loadfile -m frameworks tests/integration
+	$(for_spark) $(frameworks)/bin/python -m pytest -n 2 --dist loadfile -m frameworks tests/integration
 
-# Spark's processes start, answer and end: compiling them thoroughly takes longer than what they do.
-short_lived := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+# Java that starts, answers once and ends spends most of its time on compiling itself thoroughly. And it is started by a
+# fork with code of Python's before the exec, where gRPC's own handlers may abort the child of a process that uses gRPC.
+for_spark := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC" GRPC_ENABLE_FORK_SUPPORT=0
 
 frameworks: $(frameworks)/.set-up ## Installs these into an environment of their own, build/frameworks (about 6 GB)
 

@@ -19,8 +19,11 @@ def predict(spark, model, inputs):
     return [row.prediction for row in model.transform(frame).select("prediction").collect()]
 
 
-def run(clipper_conn):
-    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+def session():
+    return SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+
+
+def run(clipper_conn, spark):
     rows = [(*map(float, row), float(label)) for row, label in zip(_ROWS, _CLASSES, strict=True)]
     stages = [VectorAssembler(inputCols=_NAMES, outputCol="features"), LogisticRegression(maxIter=10)]
     model = Pipeline(stages=stages).fit(spark.createDataFrame(rows, [*_NAMES, "label"]))
@@ -38,6 +41,7 @@ def run(clipper_conn):
 
 
 if __name__ == "__main__":
+    spark = session()  # first: in a process that has a connection of gRPC, starting Java may fail
     clipper_conn = ClipperConnection(LocalContainerManager())
     clipper_conn.connect()  # `clipperctl start` has started it
-    run(clipper_conn)
+    run(clipper_conn, spark)
