@@ -97,7 +97,7 @@ class GrpcioChannel:
 
 def _patient(keepalive: Keepalive) -> Keepalive:
     """Its only sign of life is a ping's own answer, and that comes behind all responses that are on their way."""
-    return Keepalive(keepalive.after_s, keepalive.timeout_s * 3)
+    return Keepalive(keepalive.after_s, keepalive.timeout_s * 2)
 
 
 def _channel(address: str, tls: ClientTls | None, options: list[tuple[str, Any]]) -> grpc.aio.Channel:

@@ -170,7 +170,7 @@ class Keepalive:
     """How long it may take to say so."""
 
 
-WITHIN_A_SECOND = Keepalive(after_s=0.4, timeout_s=0.5)
+WITHIN_A_SECOND = Keepalive(after_s=0.15, timeout_s=0.7)
 """For a channel, which asks only while it waits for an answer. Native does so as often as it takes, and counts only the
 time in which it gets to run itself; grpcio gives its peer another second, see docs/transport.md."""
 
