@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import raw_http2 as raw
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from lost_peers import least_s, peer
@@ -110,10 +111,8 @@ async def test_a_server_of_another_kind_that_speaks_first_does_not_spoil_its_add
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.com\r\n" * 10)
         await reader.read()
-        writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as mail:
-        port = mail.sockets[0].getsockname()[1]
+    async with raw.listening(greet) as port:
         caller = wire.connect(f"127.0.0.1:{port}")
         for _ in range(3):
             assert (await ask(caller, ECHO)).status.code == Code.UNAVAILABLE

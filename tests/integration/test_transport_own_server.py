@@ -241,10 +241,9 @@ async def test_a_web_page_is_no_answer(one: Wire) -> None:
             raw.frame(raw.DATA, raw.END_STREAM, 1, b"<html>welcome</html>"),
         )
         await connection.ended()
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as page:
-        status = (await ask(one.channel(page.sockets[0].getsockname()[1]), ECHO)).status
+    async with raw.listening(serve) as port:
+        status = (await ask(one.channel(port), ECHO)).status
         assert status.code == Code.UNKNOWN
         if one.client == "native":
             assert "text/html" in status.message
