@@ -60,15 +60,18 @@ async def test_a_call_without_deadline_has_none(wire: Wire) -> None:
 async def test_when_the_deadline_passes_the_caller_has_its_answer_and_the_handler_is_told_once(wire: Wire) -> None:
     calls = Calls()
     caller = await wire.both({HOLD: Unary(calls.handle), ECHO: Unary(echo)})
-    started_ns = now_ns()
-    reply = await ask(caller, HOLD, deadline_ns=started_ns + 200_000_000)
-    waited_s = (now_ns() - started_ns) / 1e9
-    assert reply.status.code == Code.DEADLINE_EXCEEDED
-    assert 0.15 < waited_s < SOON_S
+    for patience_ms in (200, 1000, 5000):
+        started_ns = now_ns()
+        reply = await ask(caller, HOLD, deadline_ns=started_ns + patience_ms * 1_000_000)
+        waited_s = (now_ns() - started_ns) / 1e9
+        assert reply.status.code == Code.DEADLINE_EXCEEDED
+        assert 0.75 * patience_ms / 1000 < waited_s < SOON_S
+        if not calls.seen.empty():
+            break  # else this machine paused: what is late before the handler has seen it never gets there
     call = await calls.next_left()
     call.reply(b"too late")  # does nothing
     assert (await ask(caller, ECHO, b"x")).payload == b"x"
-    assert calls.left.empty()
+    assert calls.left.qsize() == calls.seen.qsize() - 1
 
 
 async def test_a_deadline_that_has_passed_ends_the_call_at_once(wire: Wire) -> None:
