@@ -11,8 +11,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -21,7 +19,7 @@ import raw_http2 as raw
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from lost_peers import least_s, peer
-from wires import CLIENTS, TRANSPORTS, Calls, Client, ForeignClient, Wire, ask, client, now_ns, transport
+from wires import TRANSPORTS, Calls, Client, ForeignClient, Wire, ask, client, now_ns, transport
 
 from clipper_rpc.errors import Code
 from clipper_rpc.health import SERVING, Health
@@ -41,20 +39,6 @@ SOON_S = 20
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@pytest.fixture(params=[(served, called) for served in TRANSPORTS for called in CLIENTS], ids="<-".join)
-async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    async with AsyncExitStack() as stack:
-        server, called = request.param
-        yield Wire(server, called, stack)
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def served(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each way of serving, called by grpcio's own client."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, "grpc.aio", stack)
 
 
 async def test_a_peer_that_is_not_there_is_unavailable_at_once(wire: Wire) -> None:

@@ -30,13 +30,6 @@ async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
         yield Wire(server, called, stack)
 
 
-@pytest.fixture(params=TRANSPORTS)
-async def one(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each transport on one side; the other side is a stranger."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, request.param, stack)
-
-
 async def echo(call: StreamCall) -> None:
     async for payload in call.requests():
         await call.send(b"to " + payload)

@@ -6,14 +6,12 @@ Each test is one promise of `clipper_rpc.transport`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import grpc
 import grpc.aio
 import pytest
 import raw_http2 as raw
-from wires import TRANSPORTS, Wire, ask, grpcios_own_server
+from wires import Wire, ask, grpcios_own_server
 
 from clipper_rpc.errors import Code
 from clipper_rpc.transport import (
@@ -29,20 +27,6 @@ STREAM = "/test.Echo/Stream"
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def one(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each transport on one side; the other side is a stranger."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, request.param, stack)
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def served(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each way of serving, called by grpcio's own client."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, "grpc.aio", stack)
 
 
 async def response(port: int, path: str, payload: bytes, *headers: tuple[str, str]) -> bytes:

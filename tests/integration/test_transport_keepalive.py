@@ -28,13 +28,6 @@ async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
         yield Wire(server, called, stack)
 
 
-@pytest.fixture(params=TRANSPORTS)
-async def one(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each transport on one side; the other side is a stranger."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, request.param, stack)
-
-
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
 

@@ -6,11 +6,8 @@ Each test is one promise of `clipper_rpc.transport`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
-import pytest
-from wires import CLIENTS, TRANSPORTS, Calls, Wire, ask, now_ns
+from wires import Calls, Wire, ask, now_ns
 
 from clipper_rpc.errors import Code
 from clipper_rpc.transport import (
@@ -27,13 +24,6 @@ SOON_S = 20
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@pytest.fixture(params=[(served, called) for served in TRANSPORTS for called in CLIENTS], ids="<-".join)
-async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    async with AsyncExitStack() as stack:
-        server, called = request.param
-        yield Wire(server, called, stack)
 
 
 async def test_the_deadline_travels(wire: Wire) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import grpc
 import pytest
 import raw_http2 as raw
 import trustme
-from wires import DETAILS, INITIAL, TRAILING, TRANSPORTS, Wire, ask, grpcios_own_server, now_ns, transport
+from wires import DETAILS, INITIAL, TRAILING, Wire, ask, grpcios_own_server, now_ns, transport
 
 from clipper_rpc.errors import Code
 from clipper_rpc.transport import ClientTls, Identity, Status
@@ -24,13 +23,6 @@ ECHO, HOLD, POUR = "/test.Echo/Echo", "/test.Echo/Hold", "/test.Echo/Pour"
 STREAM = "/test.Echo/Stream"
 SOON_S = 20
 """Far less than what would be waited for otherwise, and far more than a busy machine needs."""
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def one(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each transport on one side; the other side is a stranger."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, request.param, stack)
 
 
 async def test_calls_of_every_kind_are_answered_with_their_metadata(one: Wire) -> None:

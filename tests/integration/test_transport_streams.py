@@ -6,12 +6,11 @@ Each test is one promise of `clipper_rpc.transport`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
-from wires import CLIENTS, TRANSPORTS, ForeignClient, Wire, ask, now_ns
+from wires import ForeignClient, Wire, ask, now_ns
 
 from clipper_rpc.errors import Cancelled, ClipperError, Code, NoReplica
 from clipper_rpc.status import RemoteError
@@ -29,20 +28,6 @@ STREAM = "/test.Echo/Stream"
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@pytest.fixture(params=[(served, called) for served in TRANSPORTS for called in CLIENTS], ids="<-".join)
-async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    async with AsyncExitStack() as stack:
-        server, called = request.param
-        yield Wire(server, called, stack)
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def served(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each way of serving, called by grpcio's own client."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, "grpc.aio", stack)
 
 
 def streaming(handle: Callable[[StreamCall], Awaitable[None]]) -> Methods:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import cast
 
 import grpc
 import pytest
-from wires import CLIENTS, TRANSPORTS, Calls, ForeignClient, Wire, ask
+from wires import Calls, ForeignClient, Wire, ask
 
 from clipper_rpc.errors import Code, ModelError, NoReplica, Overloaded
 from clipper_rpc.status import from_status
@@ -34,20 +32,6 @@ STREAM = "/test.Echo/Stream"
 
 def echo(call: UnaryCall) -> None:
     call.reply(call.payload)
-
-
-@pytest.fixture(params=[(served, called) for served in TRANSPORTS for called in CLIENTS], ids="<-".join)
-async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    async with AsyncExitStack() as stack:
-        server, called = request.param
-        yield Wire(server, called, stack)
-
-
-@pytest.fixture(params=TRANSPORTS)
-async def served(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    """Each way of serving, called by grpcio's own client."""
-    async with AsyncExitStack() as stack:
-        yield Wire(request.param, "grpc.aio", stack)
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384, 65_536, 1_000_000, 20_000_000])
