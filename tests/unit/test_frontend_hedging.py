@@ -78,6 +78,20 @@ def test_a_replica_that_was_overtaken_is_on_trial_until_it_answers() -> None:
     assert not [member for member in engine.dispatcher.pools[0].members if member.is_on_trial]
 
 
+def test_a_replica_on_trial_gets_second_tries_where_there_is_no_sound_one() -> None:
+    engine, _, first, [other] = straggling()
+    engine.clock.advance(20 * MS)
+    other.open[0].answer()
+    engine.clock.settle()
+    queries = engine.ask(b"c")
+    assert [batch.inputs for batch in other.open] == [[b"c"]]
+    engine.clock.advance(20 * MS)
+    assert [batch.inputs for batch in first.open] == [[b"c"]]
+    first.open[0].answer()
+    assert outcomes(queries) == [b"c"]
+    assert [member.is_on_trial for member in engine.dispatcher.pools[0].members].count(True) == 1
+
+
 def test_without_being_asked_for_nothing_is_sent_twice() -> None:
     engine, _, _, [other] = straggling(percent=0)
     engine.clock.advance(50 * MS)

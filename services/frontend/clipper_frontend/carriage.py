@@ -15,7 +15,7 @@ from functools import partial
 from clipper_frontend.batching import BatchQueue
 from clipper_frontend.deadlines import Clock
 from clipper_frontend.hedging import HedgeBudget, look_ns
-from clipper_frontend.member import Member
+from clipper_frontend.member import Member, State
 from clipper_frontend.query import Batch, Query, Reason
 from clipper_frontend.roster import Roster
 from clipper_frontend.routes import Version
@@ -131,7 +131,7 @@ class Carriage:
 
     def _has_hedged(self, transit: Transit, now_ns: int) -> bool:
         """Whether a batch needs to be looked at no more."""
-        member = self._idle_one()
+        member = self._second_for(transit)
         if member is None:
             return False
         plan = member.plan(self.objective_ns)
@@ -145,8 +145,12 @@ class Carriage:
                 self.counts.hedges_denied += 1
         return True
 
-    def _idle_one(self) -> Member | None:
-        idle = [each for each in self._roster.members.values() if each.is_idle and not each.is_on_trial]
+    def _second_for(self, transit: Transit) -> Member | None:
+        """An idle replica; one on trial where there is no sound one besides, which might become idle yet."""
+        asked = [attempt.member for attempt in transit.attempts]
+        others = [each for each in self._roster.members.values() if each.state is State.UP and each not in asked]
+        sound = [each for each in others if not each.is_on_trial]
+        idle = [each for each in sound or others if each.is_idle]
         return min(idle, key=Member.busyness) if idle else None
 
     def _attempt(
